@@ -1,0 +1,1 @@
+"""A run to a bundle: conversion to TFLite."""

@@ -1,0 +1,1 @@
+"""A bundle and the agent to a running station."""

@@ -1,0 +1,1 @@
+"""A bundle and a camera to verdicts over MQTT."""

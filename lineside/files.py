@@ -1,0 +1,91 @@
+"""Writing so that nothing is lost: write beside, fsync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lineside.errors import StorageError
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """What an OSError while writing `path` means to a person."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageError(f"{path}: the disk is full; free some space and run it again")
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        return StorageError(f"{path}: can't be written ({error.strerror}); choose another folder")
+    return StorageError(f"{path}: {error.strerror or error}")
+
+
+def fsync_folder(path: Path) -> None:
+    """Make a rename inside `path` last."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full or can't be written; what was there before is still there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, that appears at `path` whole or not at all.
+
+    Raises:
+        StorageError: `path` is there already, or the disk is full or can't be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        msg = f"{path} is there already: choose another name, or remove it"
+        raise StorageError(msg)
+    partial = path.parent / f".{path.name}.partial-{os.getpid()}"
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for file in partial.rglob("*"):
+            _fsync(file)
+        if path.exists():
+            path.rmdir()
+        partial.rename(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise storage_error(error, path) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    if path.is_dir():
+        fsync_folder(path)
+        return
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,272 @@
+"""The bundle's manifest.json and what a run and a bundle have in common: labels.
+
+Unknown fields are kept and ignored, an unknown major version is refused. A bundle's digest is
+the sha256 of its manifest.json.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from lineside.errors import BundleError
+from lineside.image import Preprocess
+from lineside.topics import NAME_PATTERN
+
+SCHEMA: Final = "lineside.bundle/1"
+
+FILE_PATTERN: Final = r"^[a-z0-9_-]+(/[a-z0-9_-]+)?\.(tflite|json|png|jpg|npy|html)$"
+"""What a file in a bundle may be called."""
+
+FileName = Annotated[str, Meta(pattern=FILE_PATTERN)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Label(Struct, frozen=True, kw_only=True):
+    """One answer that the model can give. Labels are sorted by name."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    good: bool
+    """Whether it means a good part. All true: sorting, and `ok` means confident."""
+
+
+class InputSpec(Struct, frozen=True, kw_only=True):
+    """One input of the bundle, as the station provides it."""
+
+    name: str
+    kind: Literal["image"] = "image"
+    preprocess: Preprocess
+
+
+class Normalization(Struct, frozen=True, kw_only=True):
+    """What a model of others wants done to the pixels: (pixel - mean) / std."""
+
+    mean: list[float]
+    std: list[float]
+
+
+class ModelInput(Struct, frozen=True, kw_only=True):
+    """One input tensor of a model file."""
+
+    tensor: int
+    """Which of the file's inputs, from 0."""
+    source: str = msgspec.field(name="from")
+    """The name of the bundle's input."""
+    shape: tuple[int, int, int, int]
+    layout: Literal["nhwc", "nchw"] = "nhwc"
+    dtype: Literal["uint8", "int8", "float32"]
+    scale: float
+    zero_point: int
+    normalization: Normalization | None = None
+
+
+class ModelOutput(Struct, frozen=True, kw_only=True):
+    """One output tensor of a model file: real = (quantized - zero_point) * scale."""
+
+    tensor: int
+    """Which of the file's outputs, from 0."""
+    kind: str
+    """`class_logits` here; others are reserved."""
+    shape: list[int]
+    dtype: Literal["uint8", "int8", "float32"]
+    scale: float
+    """0 for float32."""
+    zero_point: int
+
+
+class RuntimeRecord(Struct, frozen=True, kw_only=True):
+    """A runtime that ran the golden images."""
+
+    name: str
+    version: str
+    arch: str
+    xnnpack: bool
+    same_answers: bool
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True):
+    """One model file."""
+
+    role: str = "main"
+    format: Literal["tflite"] = "tflite"
+    file: FileName
+    scheme: str
+    """How it is quantized, such as `static_wi8_ai8`."""
+    inputs: list[ModelInput]
+    outputs: list[ModelOutput]
+    runtimes: list[RuntimeRecord] = []
+
+
+class LimitSpec(Struct, frozen=True, kw_only=True):
+    """Defect scores from which on a part is for review, or not good. Null: not used."""
+
+    review: Probability | None
+    ng: Probability | None
+
+
+class DecisionSpec(Struct, frozen=True, kw_only=True):
+    """How outputs become a verdict; `lineside.decision` holds the formulas."""
+
+    score: Literal["p_not_good", "uncertainty"]
+    """`uncertainty`, 1 - max(p), when sorting."""
+    temperature: Annotated[float, Meta(gt=0.0)]
+    limits: LimitSpec
+    chosen_on: str = "val"
+    costs: dict[str, float] = {}
+    """What an `escape`, a false `reject` and a `review` were taken to cost."""
+
+
+class Golden(Struct, frozen=True, kw_only=True):
+    """An image whose answer is known."""
+
+    file: FileName
+    outputs: list[list[float]]
+    """For each output its values, quantized where the output is."""
+    verdict: str
+    max_steps: float
+    """How far an output may be off: steps of a quantized one, units of a float one."""
+
+
+class FileRecord(Struct, frozen=True, kw_only=True):
+    """A file of the bundle."""
+
+    sha256: Sha256
+    size: Annotated[int, Meta(ge=0)]
+    """Bytes."""
+
+
+class Parity(Struct, frozen=True, kw_only=True):
+    """How far the converted model is from the original, on the same images."""
+
+    status: Literal["measured", "unknown"]
+    split: str | None = None
+    images: int = 0
+    flips: int = 0
+    """Images with another verdict."""
+    worst: float = 0.0
+    """The largest difference of a defect score."""
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Figures of both models on the same split; see `lineside.metrics.Figures`."""
+
+    split: str
+    images: int
+    float_: dict[str, Any] = msgspec.field(name="float")
+    quantized: dict[str, Any]
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """The one thing that a station needs to know of a model."""
+
+    schema: str = SCHEMA
+    name: Annotated[str, Meta(pattern=NAME_PATTERN)]
+    version: Annotated[str, Meta(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")]
+    created: str
+    task: str
+    labels: Annotated[list[Label], Meta(min_length=2)]
+    inputs: Annotated[list[InputSpec], Meta(min_length=1, max_length=1)]
+    models: Annotated[list[ModelSpec], Meta(min_length=1, max_length=1)]
+    decision: DecisionSpec
+    golden: list[Golden]
+    metrics: Metrics | None = None
+    parity: Parity
+    measured: dict[str, Any] = {}
+    files: dict[FileName, FileRecord]
+    provenance: dict[str, Any] = {}
+
+    @property
+    def model(self) -> ModelSpec:
+        """The main model."""
+        return self.models[0]
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a picture becomes the main model's input."""
+        return self.inputs[0].preprocess
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the main model's input, in pixels."""
+        spec = self.model.inputs[0]
+        return (
+            (spec.shape[1], spec.shape[2])
+            if spec.layout == "nhwc"
+            else (spec.shape[2], spec.shape[3])
+        )
+
+
+class _SchemaOnly(Struct):
+    schema: str
+
+
+_SCHEMA_DECODER: Final = msgspec.json.Decoder(_SchemaOnly)
+_DECODER: Final = msgspec.json.Decoder(Manifest)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Read a manifest.json.
+
+    Raises:
+        BundleError: it is not JSON, of another major version, or not what the schema says.
+    """
+    try:
+        schema = _SCHEMA_DECODER.decode(data).schema
+    except (msgspec.DecodeError, RecursionError) as error:
+        msg = f"manifest.json is refused: {error}"
+        raise BundleError(msg) from error
+    if not re.fullmatch(re.escape(SCHEMA) + r"(\.\d+)?", schema):
+        msg = f"manifest.json is refused: schema {SCHEMA!r} is expected, got {schema!r}; update lineside"
+        raise BundleError(msg)
+    try:
+        manifest = _DECODER.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        msg = f"manifest.json is refused: {error}"
+        raise BundleError(msg) from error
+    _check_consistent(manifest)
+    return manifest
+
+
+def _check_consistent(manifest: Manifest) -> None:
+    """Refuse what contradicts itself."""
+    model = manifest.model
+    problems = [
+        (model.file not in manifest.files, f"the model {model.file!r} is not listed under files"),
+        (
+            any(g.file not in manifest.files for g in manifest.golden),
+            "a golden image is not listed under files",
+        ),
+        (
+            len({label.name for label in manifest.labels}) != len(manifest.labels),
+            "a label comes twice",
+        ),
+        (
+            len(model.inputs) != 1 or len(model.outputs) != 1,
+            "one input and one output are expected",
+        ),
+        (
+            bool(model.outputs) and model.outputs[0].shape[-1:] != [len(manifest.labels)],
+            f"{len(manifest.labels)} labels, but the output's shape is "
+            f"{model.outputs[0].shape if model.outputs else None}",
+        ),
+        (
+            bool(model.inputs)
+            and model.inputs[0].dtype == "uint8"
+            and model.inputs[0].normalization is None
+            and (model.inputs[0].scale, model.inputs[0].zero_point) != (1.0, 0),
+            "its uint8 input does not take raw pixels (scale 1, zero point 0 are expected)",
+        ),
+    ]
+    for wrong, text in problems:
+        if wrong:
+            msg = f"manifest.json is refused: {text}"
+            raise BundleError(msg)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as JSON, indented, ending in a newline."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

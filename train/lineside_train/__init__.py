@@ -1,0 +1,1 @@
+"""Photos to a run: training with Keras."""
