@@ -7,6 +7,7 @@ the sha256 of its manifest.json.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -220,7 +221,7 @@ def decode_manifest(data: bytes) -> Manifest:
         msg = f"manifest.json is refused: {error}"
         raise BundleError(msg) from error
     if not re.fullmatch(re.escape(SCHEMA) + r"(\.\d+)?", schema):
-        msg = f"manifest.json is refused: schema {SCHEMA!r} is expected, got {schema!r}; update lineside"
+        msg = f"manifest.json: schema {SCHEMA!r} is expected, got {schema!r}; update lineside"
         raise BundleError(msg)
     try:
         manifest = _DECODER.decode(data)
@@ -233,38 +234,32 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def _check_consistent(manifest: Manifest) -> None:
     """Refuse what contradicts itself."""
+    for problem in _problems(manifest):
+        msg = f"manifest.json is refused: {problem}"
+        raise BundleError(msg)
+
+
+def _problems(manifest: Manifest) -> Iterator[str]:
     model = manifest.model
-    problems = [
-        (model.file not in manifest.files, f"the model {model.file!r} is not listed under files"),
-        (
-            any(g.file not in manifest.files for g in manifest.golden),
-            "a golden image is not listed under files",
-        ),
-        (
-            len({label.name for label in manifest.labels}) != len(manifest.labels),
-            "a label comes twice",
-        ),
-        (
-            len(model.inputs) != 1 or len(model.outputs) != 1,
-            "one input and one output are expected",
-        ),
-        (
-            bool(model.outputs) and model.outputs[0].shape[-1:] != [len(manifest.labels)],
-            f"{len(manifest.labels)} labels, but the output's shape is "
-            f"{model.outputs[0].shape if model.outputs else None}",
-        ),
-        (
-            bool(model.inputs)
-            and model.inputs[0].dtype == "uint8"
-            and model.inputs[0].normalization is None
-            and (model.inputs[0].scale, model.inputs[0].zero_point) != (1.0, 0),
-            "its uint8 input does not take raw pixels (scale 1, zero point 0 are expected)",
-        ),
-    ]
-    for wrong, text in problems:
-        if wrong:
-            msg = f"manifest.json is refused: {text}"
-            raise BundleError(msg)
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        yield f"one input and one output, got {len(model.inputs)} and {len(model.outputs)}"
+        return
+    source, output = model.inputs[0], model.outputs[0]
+    if model.file not in manifest.files:
+        yield f"the model {model.file!r} is not listed under files"
+    for golden in manifest.golden:
+        if golden.file not in manifest.files:
+            yield f"the golden image {golden.file!r} is not listed under files"
+    if len({label.name for label in manifest.labels}) != len(manifest.labels):
+        yield "a label comes twice"
+    if output.shape[-1:] != [len(manifest.labels)]:
+        yield f"{len(manifest.labels)} labels, but an output of shape {output.shape}"
+    raw = source.dtype == "uint8" and source.normalization is None
+    if raw and (source.scale, source.zero_point) != (1.0, 0):
+        yield (
+            "a uint8 input takes raw pixels: scale 1 and zero point 0 are expected, "
+            f"got {source.scale} and {source.zero_point}"
+        )
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

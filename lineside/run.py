@@ -125,7 +125,8 @@ def decode_split(data: bytes, name: str = "split.csv") -> tuple[SplitRow, ...]:
         for number, row in enumerate(reader, start=2):
             part = next((known for known in PARTS if known == row.get("part")), None)
             if part is None or not row.get("file") or not row.get("sha256"):
-                msg = f"{name}, line {number}: file, sha256 and part ({', '.join(PARTS)}) are expected"
+                expected = f"file, sha256 and part ({', '.join(PARTS)}) are expected"
+                msg = f"{name}, line {number}: {expected}"
                 raise RunError(msg)
             rows.append(SplitRow(row["file"], row["sha256"], part))
     except (UnicodeDecodeError, csv.Error) as error:

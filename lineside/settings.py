@@ -44,9 +44,7 @@ class MqttSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = "lineside"
     protocol: Annotated[
         Literal["5", "3.1.1"],
-        Meta(
-            description="MQTT version. 3.1.1 can't say that a publish was refused: results are confirmed by their own echo."
-        ),
+        Meta(description="MQTT version. Under 3.1.1 results are confirmed by their own echo."),
     ] = "5"
     username: Annotated[str, Meta(description="Empty: none.")] = ""
     password_file: Annotated[str, Meta(description="A file that holds only the password.")] = ""
@@ -89,7 +87,7 @@ class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             ge=0.0,
             le=10_000.0,
-            description="Frames a second at most from images: and file:. 0: as fast as they are wanted.",
+            description="Frames a second at most, of images: and file:. 0: no limit.",
         ),
     ] = 0.0
 
@@ -104,7 +102,7 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Meta(
             pattern=r"^(frame|interval:\d+(\.\d+)?)$",
-            description="frame: each frame is a part. interval:SECONDS: one part each so many seconds.",
+            description="frame: each frame is a part. interval:SECONDS: one part every SECONDS.",
         ),
     ] = "frame"
 
@@ -118,7 +116,7 @@ class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             ge=0,
             le=1000,
-            description="Milliseconds to gather results for one commit. 0: commit at once what is there.",
+            description="Milliseconds to gather results for one commit. 0: none.",
         ),
     ] = 50
     retention_h: Annotated[
@@ -217,9 +215,7 @@ def _check(settings: Settings, name: str) -> None:
         raise SettingsError(msg)
 
     if not settings.stream:
-        refuse(
-            "[[stream]] is expected: there are several cameras or models, so say which goes with which"
-        )
+        refuse("[[stream]] is expected, since there are several cameras or models")
     for kind in ("model", "camera", "stream"):
         names = [entry.name for entry in getattr(settings, kind)]
         for twice in sorted({n for n in names if names.count(n) > 1}):
