@@ -4,7 +4,7 @@ Training, validation, calibration, parity, golden images and the agent all call 
 that a photo means the same to each of them. It is a pure function of its arguments: nothing
 about scaling is guessed from the pixels.
 
-    bytes ──decode──▶ frame: uint8, H x W x 3, BGR ──crop_to──▶ frame ──to_tensor──▶ uint8, h x w x c
+    bytes ──decode──▶ frame: uint8, H x W x 3, BGR ──crop_to──▶ frame ─to_tensor─▶ uint8, h x w x c
 """
 
 from __future__ import annotations

@@ -1,0 +1,40 @@
+"""Fixtures that several rooms share: real cells, a real run, a real bundle, made once a session.
+
+A device has no TensorFlow: there LINESIDE_TEST_CELLS and LINESIDE_TEST_BUNDLE name the folders
+that a workstation made (see `make test-device`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.cells import lay_out_cells
+from tests.support.command import lineside
+
+
+@pytest.fixture(scope="session")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 solar cells, 120 for each label, as a folder for each label."""
+    given = os.environ.get("LINESIDE_TEST_CELLS")
+    if given:
+        return Path(given)
+    return lay_out_cells(tmp_path_factory.mktemp("cells") / "cells", each=120)
+
+
+@pytest.fixture(scope="session")
+def run_folder(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CNN, trained on the cells."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    lineside("train", cells, "--out", out, "--image-size", 64, "--epochs", 6, "--seed", 0)
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle made of that run."""
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    lineside("convert", run_folder, "--out", out)
+    return out
