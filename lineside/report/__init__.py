@@ -1,0 +1,13 @@
+"""The report: one self-contained HTML file that says how good a model is, for people.
+
+    report = ReportData(title="cells", subject="run", …)
+    write_file(path / "report.html", render_report(report).encode())
+
+`train` writes one for a run (one model), `convert` one for a bundle (the original and the
+converted model). The page needs no network: pictures, plots and style are inside it.
+"""
+
+from lineside.report.data import FileSize, ModelScores, ReportData, Timing
+from lineside.report.render import render_report
+
+__all__ = ["FileSize", "ModelScores", "ReportData", "Timing", "render_report"]

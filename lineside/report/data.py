@@ -1,0 +1,130 @@
+"""What a report is made of: plain data, so that every tool can fill it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lineside.image import Frame
+from lineside.manifest import DecisionSpec, Label, Parity
+
+
+@dataclass(frozen=True, eq=False)
+class ModelScores:
+    """What one model says of the test images.
+
+    Attributes:
+        name: what people call it, such as `float` or `int8`.
+        logits: float, n x labels; row i belongs to file i of the report.
+    """
+
+    name: str
+    logits: npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long something took.
+
+    Attributes:
+        what: such as `one inference, int8, 1 thread`.
+        p50_ms: the median, in milliseconds.
+        device: the machine, as a person would name it.
+    """
+
+    what: str
+    p50_ms: float
+    device: str
+
+
+@dataclass(frozen=True)
+class FileSize:
+    """How large a file is.
+
+    Attributes:
+        what: such as `model.tflite, int8`.
+        size: in bytes.
+    """
+
+    what: str
+    size: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportData:
+    """Everything that a report shows.
+
+    Attributes:
+        title: the name of the run or of the bundle, with its version where it has one.
+        subject: what the report is about.
+        created: when, as text, such as an ISO 8601 time.
+        labels: in the order of the logits' columns; at least two.
+        files: the test images, each a path as people know it and as `load_frame` takes it.
+        truth: int, n: for each file the index of its true label.
+        models: what was measured on these files: the original and, behind it, what was made of
+            it. The last one is judged: verdicts, mistakes and headline are its own.
+        load_frame: gives the picture of a file. Where it raises a LinesideError or an OSError,
+            the report says that the picture is not there.
+        decision: temperature and limits; None where none were chosen.
+        counts: for each part of the split the number of images of each label name.
+        history: for each epoch one value, as Keras names them: `loss`, `val_loss`…
+        parity: how far the converted model is from the original; None where nothing was converted.
+        notices: what was odd about the images, one sentence each.
+        timings: how long things took.
+        sizes: how large the model's files are.
+        settings: what was asked for: key and value, for a table.
+        seed: the seed of everything random; None where there is none.
+        versions: of the software that made the model.
+        fingerprints: of data, split, model, code: name and hash.
+    """
+
+    title: str
+    subject: Literal["run", "bundle"]
+    created: str
+    labels: Sequence[Label]
+    files: Sequence[str]
+    truth: npt.NDArray[np.integer]
+    models: Sequence[ModelScores]
+    load_frame: Callable[[str], Frame]
+    decision: DecisionSpec | None = None
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    parity: Parity | None = None
+    notices: Sequence[str] = ()
+    timings: Sequence[Timing] = ()
+    sizes: Sequence[FileSize] = ()
+    settings: Sequence[tuple[str, str]] = ()
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together.
+
+        Raises:
+            ValueError: they do not; the message says what was expected and what was found.
+        """
+        images, labels = len(self.files), len(self.labels)
+        if labels < 2:
+            msg = f"a report needs at least two labels, got {labels}"
+            raise ValueError(msg)
+        if not self.models:
+            msg = "a report needs at least one model"
+            raise ValueError(msg)
+        if self.truth.shape != (images,):
+            msg = f"truth: shape ({images},) is expected, got {self.truth.shape}"
+            raise ValueError(msg)
+        if images and not (0 <= self.truth.min() and self.truth.max() < labels):
+            msg = f"truth: 0 to {labels - 1} is expected, got {set(self.truth.tolist())}"
+            raise ValueError(msg)
+        for model in self.models:
+            if model.logits.shape != (images, labels):
+                msg = f"{model.name}: logits of {images} x {labels} expected, got {model.logits.shape}"
+                raise ValueError(msg)
+            if not np.isfinite(model.logits).all():
+                msg = f"{model.name}: logits that are not finite"
+                raise ValueError(msg)
