@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="A-Z a-z 0-9 _ -, 1 to 64 of them.")]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 
@@ -32,112 +32,92 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Who this station is: the levels of its topics."""
 
     site: Name
+    """The plant or the hall."""
     name: Name
+    """The station's own name, unique in its site."""
 
 
 class MqttSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The broker that results go to. Secrets are in files, never in this text."""
 
-    url: Annotated[str, Meta(description="mqtt://HOST[:1883] or mqtts://HOST[:8883] for TLS.")]
-    prefix: Annotated[
-        str, Meta(pattern=PREFIX_PATTERN, description="First levels of each topic.")
-    ] = "lineside"
-    protocol: Annotated[
-        Literal["5", "3.1.1"],
-        Meta(description="MQTT version. Under 3.1.1 results are confirmed by their own echo."),
-    ] = "5"
-    username: Annotated[str, Meta(description="Empty: none.")] = ""
-    password_file: Annotated[str, Meta(description="A file that holds only the password.")] = ""
-    ca_file: Annotated[
-        str, Meta(description="PEM of the authority that signed the broker. Empty: the system's.")
-    ] = ""
-    cert_file: Annotated[str, Meta(description="PEM of this station's certificate.")] = ""
-    key_file: Annotated[str, Meta(description="PEM of this station's private key.")] = ""
-    keepalive_s: Annotated[int, Meta(ge=5, le=3600, description="Seconds.")] = 60
+    url: str
+    """`mqtt://HOST[:1883]`, or `mqtts://HOST[:8883]` for TLS."""
+    prefix: Annotated[str, Meta(pattern=PREFIX_PATTERN)] = "lineside"
+    """The first levels of every topic."""
+    protocol: Literal["5", "3.1.1"] = "5"
+    """The version of MQTT. Under 3.1.1 results are confirmed by their own echo."""
+    username: str = ""
+    """Empty: none."""
+    password_file: str = ""
+    """A file that holds only the password."""
+    ca_file: str = ""
+    """PEM of the authority that signed the broker's certificate. Empty: the system's."""
+    cert_file: str = ""
+    """PEM of this station's certificate, where the broker asks for one."""
+    key_file: str = ""
+    """PEM of this station's private key."""
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 60
+    """Seconds."""
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model: a bundle, as folder or zip."""
+    """A model."""
 
     name: Name
-    bundle: Annotated[str, Meta(description="Path of the bundle.")]
-    threads: Annotated[int, Meta(ge=1, le=64, description="Threads of the interpreter.")] = 1
+    """What streams call it."""
+    bundle: str
+    """Path of the bundle: a folder or a zip file."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Threads of the interpreter."""
 
 
 class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where frames come from."""
 
     name: Name
-    source: Annotated[
-        str,
-        Meta(description="images:DIR, file:VIDEO, v4l2:DEVICE or rtsp://…, see README."),
-    ]
-    roi: Annotated[
+    """What streams and messages call it."""
+    source: str
+    """`images:FOLDER`, `file:VIDEO`, `v4l2:/dev/video0` or `rtsp://…`."""
+    roi: (
         tuple[
             Annotated[int, Meta(ge=0)],
             Annotated[int, Meta(ge=0)],
             Annotated[int, Meta(ge=1)],
             Annotated[int, Meta(ge=1)],
         ]
-        | None,
-        Meta(description="x, y, width, height in pixels: the part of the frame to look at."),
-    ] = None
-    rate: Annotated[
-        float,
-        Meta(
-            ge=0.0,
-            le=10_000.0,
-            description="Frames a second at most, of images: and file:. 0: no limit.",
-        ),
-    ] = 0.0
+        | None
+    ) = None
+    """x, y, width, height in pixels: the part of the frame to look at. Left out: all of it."""
+    rate: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
+    """Frames a second at most, of `images:` and `file:`. 0: no limit."""
 
 
 class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera looked at by one model."""
 
     name: Name
+    """The last level of the topic of its results."""
     camera: Name
+    """The name of a `[[camera]]`; each stream has its own."""
     model: Name
-    trigger: Annotated[
-        str,
-        Meta(
-            pattern=r"^(frame|interval:\d+(\.\d+)?)$",
-            description="frame: each frame is a part. interval:SECONDS: one part every SECONDS.",
-        ),
-    ] = "frame"
+    """The name of a `[[model]]`."""
+    trigger: Annotated[str, Meta(pattern=r"^(frame|interval:\d+(\.\d+)?)$")] = "frame"
+    """`frame`: each frame is a part. `interval:SECONDS`: one part every so many seconds."""
 
 
 class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where results are kept until the broker has them, and afterwards."""
 
-    path: Annotated[str, Meta(description="The SQLite file.")] = "state/outbox.sqlite"
-    commit_ms: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1000,
-            description="Milliseconds to gather results for one commit. 0: none.",
-        ),
-    ] = 50
-    retention_h: Annotated[
-        float, Meta(gt=0, le=8760, description="Hours that a published result is kept.")
-    ] = 72.0
-    max_results: Annotated[
-        int,
-        Meta(
-            ge=1000,
-            le=100_000_000,
-            description="Results kept at most; then the oldest go, and an event says which.",
-        ),
-    ] = 1_000_000
-    drain_s: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=3600,
-            description="Seconds to wait at a stop for the broker to take what is left.",
-        ),
-    ] = 10.0
+    path: str = "state/outbox.sqlite"
+    """The SQLite file."""
+    commit_ms: Annotated[int, Meta(ge=0, le=1000)] = 50
+    """Milliseconds to gather results for one commit, at most. 0: none."""
+    retention_h: Annotated[float, Meta(gt=0, le=8760)] = 72.0
+    """Hours that a published result is kept."""
+    max_results: Annotated[int, Meta(ge=1000, le=100_000_000)] = 1_000_000
+    """Results that are kept at most; then the oldest go, and an event says which."""
+    drain_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    """Seconds to wait at a stop for the broker to take what is left."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,14 +127,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mqtt: MqttSettings
     model: Annotated[list[ModelSettings], Meta(min_length=1)]
     camera: Annotated[list[CameraSettings], Meta(min_length=1)]
-    stream: Annotated[
-        list[StreamSettings],
-        Meta(description="With one camera and one model it may be left out."),
-    ] = []
+    stream: list[StreamSettings] = []
+    """With one camera and one model it may be left out; the stream is then called as the camera."""
     outbox: OutboxSettings = OutboxSettings()
-    health_s: Annotated[
-        float, Meta(ge=1, le=3600, description="Seconds between health messages.")
-    ] = 10.0
+    health_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    """Seconds between health messages."""
 
 
 def parse_settings(text: str, *, folder: Path, name: str = "config") -> Settings:
