@@ -126,8 +126,8 @@ class Golden(Struct, frozen=True, kw_only=True):
 
     file: FileName
     outputs: list[list[float]]
-    """For each output its values, quantized where the output is."""
-    verdict: str
+    """For each of the model's outputs its values, quantized where the output is."""
+    verdict: Literal["ok", "ng", "review"]
     max_steps: float
     """How far an output may be off: steps of a quantized one, units of a float one."""
 
@@ -173,7 +173,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     inputs: Annotated[list[InputSpec], Meta(min_length=1, max_length=1)]
     models: Annotated[list[ModelSpec], Meta(min_length=1, max_length=1)]
     decision: DecisionSpec
-    golden: list[Golden]
+    golden: Annotated[list[Golden], Meta(min_length=1)]
     metrics: Metrics | None = None
     parity: Parity
     measured: dict[str, Any] = {}
@@ -250,6 +250,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     for golden in manifest.golden:
         if golden.file not in manifest.files:
             yield f"the golden image {golden.file!r} is not listed under files"
+        if [len(values) for values in golden.outputs] != [len(manifest.labels)]:
+            yield f"{golden.file}: {len(manifest.labels)} output values are expected"
     if len({label.name for label in manifest.labels}) != len(manifest.labels):
         yield "a label comes twice"
     if output.shape[-1:] != [len(manifest.labels)]:
