@@ -1,0 +1,181 @@
+"""Figures of a classifier on labelled images. scikit-learn does the statistics.
+
+Of n images with truth t and logits z, over the labels k:
+
+    predicted label    argmax(z)
+    accuracy           share of images whose predicted label is t
+    recall of k        of the images whose truth is k, the share predicted as k
+    precision of k     of the images predicted as k, the share whose truth is k
+    balanced accuracy  mean recall over the labels that have images
+    AUROC              probability that a random image of one label scores higher than a random
+                       image of the other, ties counted half (area under the ROC curve)
+    macro AUROC        mean over the labels of the AUROC of `k` against all others
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from lineside.decision import Decision, is_sorting, softmax
+from lineside.extras import require
+from lineside.manifest import DecisionSpec, Label
+
+Truth = npt.NDArray[np.integer]
+"""n indices into the labels."""
+
+Logits = npt.NDArray[np.floating]
+"""n x labels."""
+
+
+class LabelFigures(Struct, frozen=True, kw_only=True):
+    """Figures of one label."""
+
+    recall: float | None
+    """Null where no image has this label."""
+    precision: float | None
+    """Null where no image was predicted to have it."""
+    images: int
+    """How many images have it."""
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """Figures of a model on one set of images; the formulas are above."""
+
+    images: int
+    accuracy: float
+    balanced_accuracy: float
+    auroc: float | None = None
+    """For two labels; null where only one of them has images."""
+    macro_auroc: float | None = None
+    """For more labels, over those that have images; null where only one of them has."""
+    per_label: dict[str, LabelFigures]
+    confusion: list[list[int]]
+    """Row: truth, column: predicted; both in the order of `labels`."""
+    labels: list[str]
+
+
+class VerdictFigures(Struct, frozen=True, kw_only=True):
+    """What the verdicts would have been, with the limits in force.
+
+    A good part is one whose label means good; when sorting, one that is given its right label.
+    """
+
+    images: int
+    ok: int
+    ng: int
+    review: int
+    no_read: int
+    bad_parts: int
+    """Parts that are not good, whatever was said of them."""
+    escapes: int
+    """Parts that are not good, and were passed as `ok`."""
+    false_rejects: int
+    """Good parts that were refused as `ng`."""
+    escape_rate: float | None
+    """escapes / bad_parts; null where there is none."""
+    false_reject_rate: float | None
+    """false_rejects / good parts; null where there is none."""
+    review_rate: float
+    """review / images."""
+
+
+def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
+    """Figures of a model on one set of images.
+
+    Args:
+        truth: n indices into `labels`.
+        logits: n x labels; a temperature or an offset for all labels of a row changes nothing
+            but, for more than two labels, the macro AUROC.
+        labels: in the order of the columns.
+
+    Raises:
+        ValueError: no image, or shapes that don't fit each other.
+    """
+    metrics = require("sklearn.metrics", extra="report")
+    _check(truth, logits, labels)
+    names = [label.name for label in labels]
+    order = np.arange(len(labels))
+    predicted = logits.argmax(axis=1)
+    confusion = metrics.confusion_matrix(truth, predicted, labels=order)
+    right, images, said = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    per_label = {
+        name: LabelFigures(
+            recall=float(right[k] / images[k]) if images[k] else None,
+            precision=float(right[k] / said[k]) if said[k] else None,
+            images=int(images[k]),
+        )
+        for k, name in enumerate(names)
+    }
+    one_vs_rest = _one_vs_rest(truth, softmax(logits))
+    return Figures(
+        images=len(truth),
+        accuracy=float(metrics.accuracy_score(truth, predicted)),
+        balanced_accuracy=float(np.mean([right[k] / images[k] for k in order if images[k]])),
+        # Of two labels either one gives the same area: one's score is 1 minus the other's.
+        auroc=one_vs_rest if len(labels) == 2 else None,
+        macro_auroc=one_vs_rest if len(labels) > 2 else None,
+        per_label=per_label,
+        confusion=confusion.tolist(),
+        labels=names,
+    )
+
+
+def _check(truth: Truth, logits: Logits, labels: Sequence[Label]) -> None:
+    if truth.ndim != 1 or not len(truth) or logits.shape != (len(truth), len(labels)):
+        msg = (
+            f"at least one image with {len(labels)} logits is expected, "
+            f"got truth of shape {truth.shape} and logits of shape {logits.shape}"
+        )
+        raise ValueError(msg)
+
+
+def _one_vs_rest(truth: Truth, probabilities: npt.NDArray[np.float64]) -> float | None:
+    """Mean AUROC of each label that has images against the others; None with one such label."""
+    metrics = require("sklearn.metrics", extra="report")
+    present = np.unique(truth)
+    if len(present) < 2:
+        return None
+    return float(np.mean([metrics.roc_auc_score(truth == k, probabilities[:, k]) for k in present]))
+
+
+def verdict_figures(
+    truth: Truth, logits: Logits, labels: Sequence[Label], decision: DecisionSpec
+) -> VerdictFigures:
+    """What the verdicts would have been.
+
+    Args:
+        truth: n indices into `labels`.
+        logits: n x labels.
+        labels: in the order of the columns.
+        decision: temperature and limits.
+
+    Raises:
+        ValueError: no image, or shapes that don't fit each other.
+    """
+    _check(truth, logits, labels)
+    decide = Decision(decision, labels)
+    verdicts = np.array([decide(row).verdict for row in logits])
+    if is_sorting(labels):
+        bad = logits.argmax(axis=1) != truth
+    else:
+        bad = np.array([not labels[k].good for k in truth])
+    escapes = int(np.sum(bad & (verdicts == "ok")))
+    false_rejects = int(np.sum(~bad & (verdicts == "ng")))
+    review = int(np.sum(verdicts == "review"))
+    return VerdictFigures(
+        images=len(truth),
+        ok=int(np.sum(verdicts == "ok")),
+        ng=int(np.sum(verdicts == "ng")),
+        review=review,
+        no_read=int(np.sum(verdicts == "no_read")),
+        bad_parts=int(bad.sum()),
+        escapes=escapes,
+        false_rejects=false_rejects,
+        escape_rate=escapes / int(bad.sum()) if bad.any() else None,
+        false_reject_rate=false_rejects / int((~bad).sum()) if not bad.all() else None,
+        review_rate=review / len(truth),
+    )
