@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-
 from typing_extensions import override
 
 from lineside.bundle import Bundle
