@@ -23,6 +23,9 @@ from lineside.extras import require
 Frame = npt.NDArray[np.uint8]
 """A picture: uint8, height x width x 3, in the order blue, green, red, as OpenCV has it."""
 
+_JPEG: Final = b"\xff\xd8"
+"""What a JPEG begins with."""
+
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
@@ -32,6 +35,11 @@ MAX_PIXELS: Final = 100_000_000
 MIN_SIDE: Final = 8
 """A picture with a side shorter than this many pixels is refused: it shows nothing."""
 
+# OpenCV reads these once, when it is loaded. Its own log would say again, in several lines, what
+# an ImageError says in one.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
 PAD: Final = 128
 """What `letterbox` fills up with: mid-grey, which is nearly 0 after normalization."""
 
@@ -40,14 +48,17 @@ class Decode(Struct, frozen=True, forbid_unknown_fields=True):
     """How bytes become a frame."""
 
     reduce: Literal[1, 2, 4, 8] = 1
-    """A JPEG is decoded at 1/reduce of its size; any other format is decoded whole, then shrunk."""
+    """A JPEG is decoded at 1/reduce of its size; any other format is decoded whole, then shrunk.
+
+    Sides are rounded up.
+    """
 
 
 class Preprocess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The versioned specification of the way from bytes to tensor.
 
-    Version 1: decode to 8-bit BGR (EXIF rotation applied, transparency dropped, 16 bits reduced
-    to their upper 8), crop, colour, resize. In that order.
+    Version 1: decode to 8-bit BGR (EXIF rotation applied, transparency dropped, in a TIFF blended
+    on black, CMYK converted, 16 bits reduced to 8), crop, colour, resize. In that order.
     """
 
     version: Literal[1] = 1
@@ -73,8 +84,6 @@ class Preprocess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def _cv2() -> ModuleType:
-    # OpenCV reads this limit once, at its first use.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
     return require("cv2", extra="runtime")
 
 
@@ -83,8 +92,9 @@ def _check_complete(data: bytes, name: str) -> None:
     if not data:
         msg = f"{name}: the file is empty (0 bytes)"
         raise ImageError(msg)
-    # Some cameras pad their files behind the end marker, so it need not be the last byte.
-    cut = (data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]) or (
+    # In a JPEG an end marker must follow the last start of a scan: the one of an embedded thumbnail
+    # does not count, and some cameras pad their files behind it.
+    cut = (data.startswith(_JPEG) and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")) or (
         data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]
     )
     if cut:
@@ -108,12 +118,14 @@ def decode(data: bytes, spec: Decode = Decode(), *, name: str = "image") -> Fram
     """
     cv2 = _cv2()
     _check_complete(data, name)
+    # OpenCV turns some formats wrongly when it shrinks them while it decodes (seen: TIFF).
+    by_decoder = data.startswith(_JPEG)
     flag = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
-    }[spec.reduce]
+    }[spec.reduce if by_decoder else 1]
     try:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
@@ -124,6 +136,9 @@ def decode(data: bytes, spec: Decode = Decode(), *, name: str = "image") -> Fram
     if frame is None:
         msg = f"{name}: no picture, or a damaged one ({len(data)} bytes)"
         raise ImageError(msg)
+    if spec.reduce > 1 and not by_decoder:
+        height, width = (-(-side // spec.reduce) for side in frame.shape[:2])
+        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     return check_frame(frame, name=name)
 
 
@@ -131,7 +146,7 @@ def check_frame(frame: Frame, *, name: str = "frame") -> Frame:
     """Return `frame` if it can be looked at.
 
     Raises:
-        ImageError: not uint8 of height x width x 3, or too small.
+        ImageError: not uint8 of height x width x 3, too small or too large.
     """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         msg = f"{name}: expected uint8 of height x width x 3, got {frame.dtype} {frame.shape}"
@@ -139,6 +154,9 @@ def check_frame(frame: Frame, *, name: str = "frame") -> Frame:
     height, width = frame.shape[:2]
     if min(height, width) < MIN_SIDE:
         msg = f"{name}: {width}x{height} pixels is too small, {MIN_SIDE}x{MIN_SIDE} is the least"
+        raise ImageError(msg)
+    if height * width > MAX_PIXELS:
+        msg = f"{name}: {width}x{height} is too large, {MAX_PIXELS:,} pixels are the most"
         raise ImageError(msg)
     return frame
 
