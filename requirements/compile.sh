@@ -7,3 +7,6 @@ compile="uv pip compile --quiet --universal --python-version 3.10 --generate-has
 $compile --extra dev -c requirements/constraints.in -o requirements/development.txt
 $compile --extra demo -c requirements/development.txt -o requirements/workstation.txt
 $compile --extra agent -c requirements/development.txt -o requirements/device.txt
+uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+  --no-header --no-annotate requirements/test.in -c requirements/development.txt \
+  -o requirements/test.txt

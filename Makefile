@@ -1,0 +1,73 @@
+# make demo    everything, on real images, on this machine
+# make test    every test
+# make check   style, types, who imports whom
+# make setup   .venv with everything for development
+#
+# Each target does its own set-up. PYTHON says which Python makes the environments.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEVICE_PYTHONS ?= 3.10 3.11 3.13
+
+.PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
+  mosquitto docs requirements bench-seeds clean
+
+help:
+	@sed -n '/^# /s/^# //p' Makefile
+
+demo: $(VENV)/workstation.stamp
+	$(BIN)/lineside demo
+
+setup: $(VENV)/development.stamp
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: pytest test-tflite-runtime test-device
+
+pytest: setup mosquitto
+	$(BIN)/python -m pytest
+
+# The conformance test of the engines again, with the old runtime and the numpy that it wants.
+test-tflite-runtime: setup
+	$(BIN)/python tests/e2e/old_runtime.py
+
+# The agent as a device installs it, in an empty environment: for this Python, and for all.
+test-device: setup mosquitto
+	$(BIN)/python tests/e2e/device_install.py --python $(BIN)/python
+
+test-devices: setup mosquitto
+	set -e; for version in $(DEVICE_PYTHONS); do \
+	  $(BIN)/python tests/e2e/device_install.py --python $$version; done
+
+# The broker that the tests talk to. Without it those tests are skipped, with the reason.
+mosquitto:
+	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto; } || \
+	  echo "mosquitto is not installed: the broker tests will be skipped (apt-get install mosquitto)"
+
+docs: setup
+	$(BIN)/python docs/generate.py
+
+requirements:
+	requirements/compile.sh
+
+# Hours on a small machine are not needed, but minutes are: five whole demos, one for each seed.
+bench-seeds: setup
+	$(BIN)/python bench/seeds.py
+
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml
+	$(PYTHON) requirements/install.py $(VENV) $<
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lineside.settings import parse_settings
+from lineside_deploy.unit import render_unit
+from tests.support.command import lineside
+
+CONFIG = """
+[station]
+site = "ulm"
+name = "press4"
+[mqtt]
+url = "mqtt://localhost"
+[[model]]
+name = "cells"
+bundle = "bundle"
+[[camera]]
+name = "top"
+source = "v4l2:/dev/video0"
+[outbox]
+drain_s = 7
+"""
+
+
+@pytest.mark.parametrize("folder", ["plain", "with space", "50% and $HOME"])
+def test_unit_is_one_that_systemd_accepts(tmp_path: Path, folder: str) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    home = tmp_path / folder
+    home.mkdir()
+    command = home / "lineside"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    settings = parse_settings(CONFIG, folder=home)
+    text = render_unit(settings, config=home / "station.toml", command=command, user="root")
+    unit = tmp_path / "station.service"
+    unit.write_text(text)
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
+    # systemd-analyze says what it does not like and may still exit with 0.
+    about_it = [line for line in done.stderr.splitlines() if "station.service" in line]
+    assert (done.returncode, about_it) == (0, [])
+    assert "TimeoutStopSec=17" in text
+
+
+def test_unit_of_a_wrong_config_is_refused_before_anything_is_printed(tmp_path: Path) -> None:
+    config = tmp_path / "station.toml"
+    config.write_text(CONFIG.replace("drain_s", "drain"))
+    done = lineside("deploy", "unit", config, ok=False)
+    assert done.stdout == ""
+    assert "unknown field `drain` - at `$.outbox`" in done.stderr
+
+
+def test_unit_command_prints_the_unit(tmp_path: Path) -> None:
+    config = tmp_path / "station.toml"
+    config.write_text(CONFIG)
+    done = lineside("deploy", "unit", config, "--user", "inspector")
+    assert "User=inspector" in done.stdout
+    assert f'agent run "{config}"' in done.stdout
