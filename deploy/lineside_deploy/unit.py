@@ -46,15 +46,15 @@ def render_unit(settings: Settings, *, config: Path, command: Path, user: str) -
     return _TEMPLATE.format(
         site=settings.station.site,
         name=settings.station.name,
-        command=_quoted(command, executed=True),
-        config=_quoted(config, executed=True),
-        state=_quoted(Path(settings.outbox.path).parent, executed=False),
+        command=_quoted(command),
+        config=_quoted(config).replace("$", "$$"),
+        state=_quoted(Path(settings.outbox.path).parent),
         user=user,
         stop_s=settings.outbox.drain_s + 10,
     )
 
 
-def _quoted(path: Path, *, executed: bool) -> str:
-    """A path as systemd reads it; in a command line it would put variables in as well."""
+def _quoted(path: Path) -> str:
+    """A path as systemd reads it. It puts variables into arguments, so `$` is doubled there."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return '"' + (text.replace("$", "$$") if executed else text) + '"'
+    return f'"{text}"'

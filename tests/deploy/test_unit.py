@@ -55,7 +55,7 @@ def test_unit_of_a_wrong_config_is_refused_before_anything_is_printed(tmp_path: 
     config.write_text(CONFIG.replace("drain_s", "drain"))
     done = lineside("deploy", "unit", config, ok=False)
     assert done.stdout == ""
-    assert "unknown field `drain` - at `$.outbox`" in done.stderr
+    assert "unknown key 'drain' in outbox, did you mean 'drain_s'?" in done.stderr
 
 
 def test_unit_command_prints_the_unit(tmp_path: Path) -> None:
