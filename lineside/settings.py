@@ -7,9 +7,12 @@ types and contradictions are refused, naming the key. Relative paths are relativ
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NoReturn, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -57,7 +60,22 @@ class MqttSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     key_file: str = ""
     """PEM of this station's private key."""
     keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 60
-    """Seconds."""
+    """Seconds of silence after which the connection is tried."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+    @property
+    def host(self) -> str:
+        """The broker's host name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The broker's TCP port."""
+        return urlsplit(self.url).port or (8883 if self.tls else 1883)
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,9 +129,11 @@ class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     path: str = "state/outbox.sqlite"
     """The SQLite file."""
     commit_ms: Annotated[int, Meta(ge=0, le=1000)] = 50
-    """Milliseconds to gather results for one commit, at most. 0: none."""
+    """Milliseconds from one commit to the next, at least: what came meanwhile shares one."""
+    waiting: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
+    """Results that wait in memory at most, while the disk is slow, full or read-only."""
     retention_h: Annotated[float, Meta(gt=0, le=8760)] = 72.0
-    """Hours that a published result is kept."""
+    """Hours of running that a result is kept after it was published."""
     max_results: Annotated[int, Meta(ge=1000, le=100_000_000)] = 1_000_000
     """Results that are kept at most; then the oldest go, and an event says which."""
     drain_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
@@ -150,13 +170,54 @@ def parse_settings(text: str, *, folder: Path, name: str = "config") -> Settings
     """
     try:
         raw: Any = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{name} is no TOML: {error}"
+        raise SettingsError(msg) from error
+    try:
         settings = msgspec.convert(raw, Settings)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        msg = f"{name}: {error}"
+    except msgspec.ValidationError as error:
+        msg = f"{name}: {_readable(str(error), raw, Settings)}"
         raise SettingsError(msg) from error
     settings = _with_default_stream(settings)
-    _check(settings, name)
+    try:
+        _check(settings)
+        check_mqtt(settings.mqtt)
+    except SettingsError as error:
+        msg = f"{name}: {error}"
+        raise SettingsError(msg) from error
     return _absolute(settings, folder)
+
+
+def check_mqtt(mqtt: MqttSettings) -> MqttSettings:
+    """Return `mqtt` if it does not contradict itself, also where it came from no file.
+
+    Raises:
+        SettingsError: naming the key.
+    """
+    raw = msgspec.to_builtins(mqtt)
+    try:
+        msgspec.convert(raw, MqttSettings)
+    except msgspec.ValidationError as error:
+        msg = f"mqtt.{_readable(str(error), raw, MqttSettings)}"
+        raise SettingsError(msg) from error
+    url = urlsplit(mqtt.url)
+    try:
+        port = url.port
+    except ValueError:
+        port = -1
+    if url.scheme not in {"mqtt", "mqtts"} or not url.hostname or port == -1 or url.path.strip("/"):
+        _refuse(
+            f"mqtt.url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT] is expected, got {mqtt.url!r}"
+        )
+    if url.username or url.password:
+        _refuse("mqtt.url: no name or password in the URL; use mqtt.username and password_file")
+    if mqtt.password_file and not mqtt.username:
+        _refuse("mqtt.password_file is set without mqtt.username")
+    if bool(mqtt.cert_file) != bool(mqtt.key_file):
+        _refuse("mqtt.cert_file and mqtt.key_file go together: set both or none")
+    if url.scheme == "mqtt" and (mqtt.ca_file or mqtt.cert_file):
+        _refuse("mqtt.ca_file and mqtt.cert_file need TLS: use mqtts:// in mqtt.url")
+    return mqtt
 
 
 def read_settings(path: Path) -> Settings:
@@ -184,51 +245,71 @@ def _with_default_stream(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, stream=[stream])
 
 
-def _check(settings: Settings, name: str) -> None:
+def _refuse(text: str) -> NoReturn:
+    raise SettingsError(text)
+
+
+def _readable(text: str, raw: Any, root: type[Struct]) -> str:  # noqa: ANN401 - TOML of any kind
+    """A complaint of msgspec with the key in front, the value found, and the key that was meant."""
+    reason, _, path = text.partition(" - at `")
+    steps = re.findall(r"\w+|\[\d+\]", path.removeprefix("$").rstrip("`"))
+    found = raw
+    for step in steps:
+        found = found[int(step[1:-1])] if step.startswith("[") else found[step]
+    key = re.sub(r"\.\[", "[", ".".join(steps))
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", reason)
+    if unknown is not None:
+        meant = difflib.get_close_matches(unknown[1], _keys(root, steps), n=1)
+        hint = f", did you mean {meant[0]!r}?" if meant else ""
+        return f"unknown key {unknown[1]!r}{f' in {key}' if key else ''}{hint}"
+    if reason == "Expected `array`, got `object`":
+        return f"{key}: a list is expected, so it is written [[{key}]] with two brackets"
+    if NAME_PATTERN in reason:
+        reason = "1 to 64 of the characters A-Z a-z 0-9 _ - are expected"
+    if not isinstance(found, (dict, list)):
+        reason = f"{reason.split(', got')[0]}, got {found!r}"
+    return f"{key}: {reason}" if key else reason
+
+
+def _keys(root: type[Struct], steps: Sequence[str]) -> list[str]:
+    """The keys that the table at `steps` may hold."""
+    table: type[Struct] = root
+    for step in steps:
+        if step.startswith("["):
+            continue
+        kind = next(f.type for f in msgspec.structs.fields(table) if f.name == step)
+        table = next(t for t in _types(kind) if isinstance(t, type) and issubclass(t, Struct))
+    return list(table.__struct_fields__)
+
+
+def _types(kind: Any) -> Iterator[Any]:  # noqa: ANN401 - an annotation
+    """`kind` and what it is made of: list[Annotated[T, ...]] gives T too."""
+    yield kind
+    for part in get_args(kind):
+        yield from _types(part)
+
+
+def _check(settings: Settings) -> None:
     """Refuse what contradicts itself."""
-
-    def refuse(text: str) -> None:
-        msg = f"{name}: {text}"
-        raise SettingsError(msg)
-
     if not settings.stream:
-        refuse("[[stream]] is expected, since there are several cameras or models")
+        _refuse("[[stream]] is expected, since there are several cameras or models")
     for kind in ("model", "camera", "stream"):
         names = [entry.name for entry in getattr(settings, kind)]
         for twice in sorted({n for n in names if names.count(n) > 1}):
-            refuse(f"[[{kind}]] {twice!r} comes twice: each needs a name of its own")
+            _refuse(f"[[{kind}]] {twice!r} comes twice: each needs a name of its own")
     for stream in settings.stream:
         for kind in ("camera", "model"):
             known = [entry.name for entry in getattr(settings, kind)]
             wanted = getattr(stream, kind)
             if wanted not in known:
-                refuse(
+                _refuse(
                     f"[[stream]] {stream.name!r}: no {kind} {wanted!r}, there is {', '.join(known)}"
                 )
     cameras = [stream.camera for stream in settings.stream]
     for twice in sorted({c for c in cameras if cameras.count(c) > 1}):
-        refuse(
+        _refuse(
             f"[[stream]]: camera {twice!r} is used by two streams; give each stream its own camera"
         )
-    _check_mqtt(settings.mqtt, refuse)
-
-
-def _check_mqtt(mqtt: MqttSettings, refuse: Any) -> None:  # noqa: ANN401 - a local closure
-    url = urlsplit(mqtt.url)
-    try:
-        port = url.port
-    except ValueError:
-        port = -1
-    if url.scheme not in {"mqtt", "mqtts"} or not url.hostname or port == -1 or url.path.strip("/"):
-        refuse(f"mqtt.url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT] is expected, got {mqtt.url!r}")
-    if url.username or url.password:
-        refuse("mqtt.url: no name or password in the URL; use mqtt.username and mqtt.password_file")
-    if mqtt.password_file and not mqtt.username:
-        refuse("mqtt.password_file is set without mqtt.username")
-    if bool(mqtt.cert_file) != bool(mqtt.key_file):
-        refuse("mqtt.cert_file and mqtt.key_file go together: set both or none")
-    if url.scheme == "mqtt" and (mqtt.ca_file or mqtt.cert_file):
-        refuse("mqtt.ca_file and mqtt.cert_file need TLS: use mqtts:// in mqtt.url")
 
 
 def _absolute(settings: Settings, folder: Path) -> Settings:

@@ -1,0 +1,477 @@
+"""The one MQTT client of lineside, over paho-mqtt.
+
+It connects in the background, also to a broker that was never there, and never gives up:
+
+    publish() ──▶ queue ──▶ in flight (QoS 1, at most min(20, Receive Maximum)) ──▶ on_done
+                    ▲               │
+                    └── lost ───────┘        a lost connection puts them back, in their order
+
+One thread of its own does all that paho does, so no lock is held while a callback runs, an
+exception in a callback can't end it, and paho's own queue is never used: it ignores the
+broker's Receive Maximum and dies with the process. Each connection is a new paho client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import selectors
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lineside import mqtt_faults as faults
+from lineside.errors import BrokerError
+from lineside.extras import require
+from lineside.mqtt_opening import CONNECT_S, ERROR_LEVEL, new_client
+from lineside.settings import MqttSettings, check_mqtt
+
+if TYPE_CHECKING:
+    import paho.mqtt.client as paho
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+log = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT: Final = 20
+"""QoS 1 messages sent and not confirmed yet, at most."""
+
+MAX_QUEUED: Final = 10_000
+"""Messages that wait for their turn, at most."""
+
+STEADY_S: Final = 10.0
+"""A connection that lived for so many seconds starts the backoff anew when it is lost."""
+
+_TICK_S: Final = 0.5
+_FAILURE: Final = 0x80  # reason codes from here on are failures
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a message.
+
+    Attributes:
+        ok: whether the broker has it (QoS 1), or it was written to the connection (QoS 0).
+        reason: the broker's reason by name, such as `Success` or `Not authorized`.
+    """
+
+    ok: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish.
+
+    Attributes:
+        topic: from `lineside.topics`.
+        payload: bytes.
+        qos: 1; or 0, then it is dropped while there is no connection.
+        retain: whether the broker keeps it for later subscribers.
+        on_done: called once, on the client's thread, when it is known what became of it.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    on_done: Callable[[Delivery], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that was received.
+
+    Attributes:
+        topic: where it was published.
+        payload: bytes.
+        retained: whether the broker had kept it, so that it may be old.
+        mono_ns: when it came, in ns of this machine's monotonic clock.
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool
+    mono_ns: int
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the client calls, always on its own thread; none of them may wait for anything.
+
+    Attributes:
+        on_connect: the broker accepted the connection; publish what it must know.
+        on_subscribed: the broker answered the subscriptions: the filters that it refused.
+        on_message: a message came.
+        on_disconnect: the connection was lost.
+    """
+
+    on_connect: Callable[[], None] | None = None
+    on_subscribed: Callable[[tuple[str, ...]], None] | None = None
+    on_message: Callable[[Incoming], None] | None = None
+    on_disconnect: Callable[[], None] | None = None
+
+
+class MqttClient:
+    """A connection to one broker that heals itself.
+
+    Args:
+        mqtt: the broker and who we are there. Passwords and certificates are read from their
+            files at each attempt, so that renewed ones are used.
+        client_id: our name at the broker. A second client of the same name takes its place.
+        subscriptions: filters, renewed with each connection (QoS 1).
+        will: what the broker publishes when we vanish.
+        hooks: what to call.
+        backoff_s: seconds before the second attempt, and at most. Each pause is drawn evenly
+            from 0 to its limit, which doubles each time, so that a plant full of stations does
+            not return at one instant.
+
+    Attributes:
+        connected: whether the broker has accepted the connection.
+        error: why not, in one line for a person; None while connected.
+        refused: whether the broker said no to who we are, so that trying again helps only if
+            something is changed there.
+
+    Raises:
+        SettingsError: `mqtt` contradicts itself.
+        MissingExtraError: paho-mqtt is not installed.
+    """
+
+    def __init__(
+        self,
+        mqtt: MqttSettings,
+        client_id: str,
+        *,
+        subscriptions: Sequence[str] = (),
+        will: Outgoing | None = None,
+        hooks: Hooks = Hooks(),
+        backoff_s: tuple[float, float] = (1.0, 30.0),
+    ) -> None:
+        self._mqtt = check_mqtt(mqtt)
+        require("paho.mqtt.client", extra="agent")
+        self._client_id = client_id
+        self._subscriptions = tuple(subscriptions)
+        self._will = will
+        self._hooks = hooks
+        self._backoff_s = backoff_s
+        self._queue: deque[Outgoing] = deque()
+        self._in_flight: dict[int, Outgoing] = {}
+        self._limit = MAX_IN_FLIGHT
+        self._max_packet = 0  # bytes; 0: no limit
+        self._stop_by: float | None = None
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.settimeout(0)
+        self._wake_w.settimeout(0)
+        self._woken = False
+        self._closing: tuple[int, str] = (0, "")
+        self._detail = ""
+        self._served_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self.connected = False
+        self.error: str | None = f"no connection to broker {self.address} yet"
+        self.refused = False
+
+    @property
+    def address(self) -> str:
+        """The broker as host:port."""
+        return faults.address(self._mqtt)
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._thread.start()
+
+    def publish(self, message: Outgoing) -> None:
+        """Give a message to the client; may be called from any thread, and never waits.
+
+        A QoS 1 message is sent again after each lost connection until the broker answers it.
+
+        Raises:
+            BrokerError: MAX_QUEUED messages wait already.
+        """
+        if len(self._queue) >= MAX_QUEUED:
+            msg = f"{MAX_QUEUED} messages wait for broker {self.address} already"
+            raise BrokerError(msg)
+        self._queue.append(message)
+        self._wake()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not self._queue and not self._in_flight
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Wait for a connection, for a refusal that only a change can mend, or for the timeout.
+
+        Returns:
+            Whether there is a connection.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.connected or self.refused, timeout_s)
+        return self.connected
+
+    def stop(self, timeout_s: float = 2.0) -> bool:
+        """Send what waits, as far as it goes within the time, and say goodbye: no last will.
+
+        Returns:
+            Whether everything was sent and confirmed.
+        """
+        self._stop_by = time.monotonic() + timeout_s
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._wake()
+            self._thread.join(timeout_s + 1.0)
+        if not self._thread.is_alive():
+            self._wake_r.close()
+            self._wake_w.close()
+        return self.idle
+
+    def _wake(self) -> None:
+        if self._woken:
+            return
+        self._woken = True
+        with contextlib.suppress(OSError):  # full: it will wake up; closed: it has ended
+            self._wake_w.send(b"\0")
+
+    # All that follows runs on the client's own thread.
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            self._served_s = 0.0
+            try:
+                self._connection()
+            except BrokerError as error:
+                self._note(str(error))
+            except Exception as error:  # this thread must outlive any mistake
+                log.exception("the MQTT connection failed in an unforeseen way")
+                self._note(f"broker {self.address}: {error!r}")
+            attempt = 0 if self._served_s > STEADY_S else attempt + 1
+            low, high = self._backoff_s
+            # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
+            pause = random.uniform(0.0, min(high, low * 2.0 ** min(attempt - 1, 16)))  # noqa: S311 - no secret
+            self._stopping.wait(pause)
+
+    def _note(self, line: str) -> None:
+        """Say why there is no connection, once for each reason."""
+        if line != self.error and not self._stopping.is_set():
+            log.warning("%s; trying again", line)
+        with self._changed:
+            self.error = line
+            self._changed.notify_all()
+
+    def _connection(self) -> None:
+        """One connection, from its opening to its end.
+
+        Raises:
+            BrokerError: it could not be opened, was refused, or was lost.
+        """
+        client = self._new_client()
+        try:
+            client.connect(self._mqtt.host, self._mqtt.port, self._mqtt.keepalive_s)
+        except (OSError, ValueError) as error:  # ValueError: a host name that can't be one
+            raise BrokerError(faults.unreachable_line(self._mqtt, error)) from error
+        opened = time.monotonic()
+        try:
+            self._serve(client, opened)
+        finally:
+            # What was sent and not confirmed is sent again, before what came later.
+            self._queue.extendleft(reversed(self._in_flight.values()))
+            self._in_flight.clear()
+            was_connected = self.connected
+            if was_connected:
+                self._served_s = time.monotonic() - opened
+            self.connected = False
+            sock = client.socket()
+            if sock is not None:
+                sock.close()
+            if was_connected:
+                self._drop_qos0()
+                self._call(self._hooks.on_disconnect)
+
+    def _new_client(self) -> paho.Client:
+        """A paho client that calls us."""
+        self._detail, self._closing = "", (0, "")
+        client = new_client(self._mqtt, self._client_id)
+        if self._will is not None:
+            will = self._will
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_log = self._on_log
+        return client
+
+    def _serve(self, client: paho.Client, opened: float) -> None:
+        """Send, receive and keep alive until the connection ends.
+
+        Raises:
+            BrokerError: it ended, and not because we wanted it.
+        """
+        with selectors.DefaultSelector() as selector:
+            sock = client.socket()
+            if sock is None:
+                raise BrokerError(self._ended_line(welcomed=False))
+            selector.register(sock, selectors.EVENT_READ)
+            selector.register(self._wake_r, selectors.EVENT_READ)
+            writing, tick_at = False, opened + _TICK_S
+            while client.socket() is sock:
+                if self.connected:
+                    self._send(client)
+                elif time.monotonic() - opened > CONNECT_S:
+                    raise BrokerError(faults.silence_line(self._mqtt, CONNECT_S))
+                if self._stopping.is_set() and self._may_leave():
+                    client.disconnect()
+                    return
+                if client.want_write() != writing:
+                    writing = not writing
+                    events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+                    selector.modify(sock, events)
+                self._turn(client, selector)
+                if time.monotonic() >= tick_at:
+                    client.loop_misc()
+                    tick_at = time.monotonic() + _TICK_S
+        raise BrokerError(self._ended_line(welcomed=self.connected))
+
+    def _turn(self, client: paho.Client, selector: selectors.BaseSelector) -> None:
+        """Wait for the network or a wake-up, and do what there is to do."""
+        sock = client.socket()
+        # Bytes that TLS has decrypted already don't show in select.
+        pending = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+        for key, events in selector.select(0 if pending else _TICK_S):
+            if key.fileobj is self._wake_r:
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_r.recv(4096)
+                self._woken = False
+            else:
+                if events & selectors.EVENT_READ:
+                    client.loop_read()
+                if events & selectors.EVENT_WRITE:
+                    client.loop_write()
+        if pending:
+            client.loop_read()
+
+    def _may_leave(self) -> bool:
+        """Whether a wanted stop may happen now: all is sent, or the time is over."""
+        return not self.connected or self.idle or time.monotonic() > (self._stop_by or 0.0)
+
+    def _send(self, client: paho.Client) -> None:
+        """Publish what waits, as far as the window goes."""
+        while self._queue and client.socket() is not None:
+            if self._queue[0].qos > 0 and len(self._in_flight) >= self._limit:
+                return
+            message = self._queue.popleft()
+            if self._max_packet and _packet_bytes(message) > self._max_packet:
+                self._call(message.on_done, Delivery(ok=False, reason="Packet too large"))
+                continue
+            info = client.publish(message.topic, message.payload, message.qos, message.retain)
+            if message.qos > 0:
+                self._in_flight[info.mid] = message
+            else:
+                self._call(message.on_done, Delivery(ok=info.rc == 0, reason=info.rc.name))
+
+    def _drop_qos0(self) -> None:
+        kept = [message for message in self._queue if message.qos > 0]
+        self._queue.clear()
+        self._queue.extend(kept)
+
+    def _ended_line(self, *, welcomed: bool) -> str:
+        code, reason = self._closing
+        return faults.closed_line(
+            self._mqtt, welcomed=welcomed, detail=self._detail, code=code, reason=reason
+        )
+
+    def _call(self, hook: Callable[..., None] | None, *args: object) -> None:
+        if hook is None:
+            return
+        try:
+            hook(*args)
+        except Exception:  # somebody else's mistake must not end the connection
+            log.exception("a callback of the MQTT client failed")
+
+    # What paho calls, from loop_read and loop_write.
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        _data: object,
+        _flags: ConnectFlags,
+        code: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if code.is_failure:
+            self.refused = code.value in faults.BAD_CREDENTIALS
+            raise BrokerError(faults.refused_line(self._mqtt, code.value, str(code)))
+        self._limit = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
+        self._max_packet = getattr(properties, "MaximumPacketSize", 0)
+        if self._subscriptions:
+            client.subscribe([(topic, 1) for topic in self._subscriptions])
+        log.info("connected to broker %s over MQTT %s", self.address, self._mqtt.protocol)
+        with self._changed:
+            self.connected, self.refused, self.error = True, False, None
+            self._changed.notify_all()
+        self._call(self._hooks.on_connect)
+
+    def _on_disconnect(
+        self,
+        _client: paho.Client,
+        _data: object,
+        flags: DisconnectFlags,
+        code: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._closing = (code.value, str(code))
+
+    def _on_publish(
+        self,
+        _client: paho.Client,
+        _data: object,
+        mid: int,
+        code: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        message = self._in_flight.pop(mid, None)
+        if message is not None:
+            delivery = Delivery(ok=code.value < _FAILURE, reason=str(code))
+            self._call(message.on_done, delivery)
+
+    def _on_subscribe(
+        self,
+        _client: paho.Client,
+        _data: object,
+        _mid: int,
+        codes: Sequence[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        answers = zip(self._subscriptions, codes, strict=False)
+        refused = tuple(topic for topic, code in answers if code.value >= _FAILURE)
+        for topic in refused:
+            log.warning("broker %s refuses the subscription %s", self.address, topic)
+        self._call(self._hooks.on_subscribed, refused)
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        with contextlib.suppress(UnicodeDecodeError):  # a topic that is no UTF-8
+            incoming = Incoming(
+                message.topic, bytes(message.payload), message.retain, time.monotonic_ns()
+            )
+            self._call(self._hooks.on_message, incoming)
+
+    def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
+        if level == ERROR_LEVEL:
+            self._detail = text
+
+
+def _packet_bytes(message: Outgoing) -> int:
+    """The size of the PUBLISH packet, rounded up: headers are 5 + 2 + 2 + 1 bytes at most."""
+    return len(message.payload) + len(message.topic.encode()) + 10

@@ -1,0 +1,106 @@
+"""What goes wrong between a client and its broker, in one line for a person.
+
+Each function gives a text that names the broker and the way out. None holds a secret.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import Final
+
+from lineside.settings import MqttSettings
+
+BAD_CREDENTIALS: Final = {134, 135}
+"""MQTT 5 reason codes of a CONNACK: bad user name or password, and not authorized."""
+
+UNSUPPORTED_VERSION: Final = 132
+TAKEN_OVER: Final = 142
+
+
+def address(mqtt: MqttSettings) -> str:
+    """The broker as people write it: host:port."""
+    host = f"[{mqtt.host}]" if ":" in mqtt.host else mqtt.host
+    return f"{host}:{mqtt.port}"
+
+
+def refused_line(mqtt: MqttSettings, code: int, reason: str) -> str:
+    """Why the broker answered the connection with something else than success.
+
+    Args:
+        mqtt: the broker.
+        code: the reason code, as MQTT 5 numbers it.
+        reason: its name.
+    """
+    where = address(mqtt)
+    if code in BAD_CREDENTIALS:
+        if mqtt.username:
+            return f"broker {where} refuses the password of user {mqtt.username!r} ({reason})"
+        return f"broker {where} wants a user name and a password ({reason})"
+    if code == UNSUPPORTED_VERSION:
+        other = "3.1.1" if mqtt.protocol == "5" else "5"
+        return f"broker {where} does not speak MQTT {mqtt.protocol}: set the protocol to {other}"
+    return f"broker {where} refuses the connection ({reason})"
+
+
+def silence_line(mqtt: MqttSettings, seconds: float) -> str:
+    """Something listens there, and says nothing."""
+    hint = "it speaks TLS, or is no MQTT broker" if not mqtt.tls else "it is no MQTT broker"
+    return f"broker {address(mqtt)} gave no answer within {seconds:g} s: perhaps {hint}"
+
+
+def closed_line(mqtt: MqttSettings, *, welcomed: bool, detail: str, code: int, reason: str) -> str:
+    """The connection ended.
+
+    Args:
+        mqtt: the broker.
+        welcomed: whether it had accepted the connection before.
+        detail: the socket's complaint, if there was one.
+        code: reason code of the broker's DISCONNECT; 0 if it sent none.
+        reason: its name.
+    """
+    where = address(mqtt)
+    if code == TAKEN_OVER:
+        return f"broker {where} gave the place to another client of the same name: are there two?"
+    if code:
+        return f"broker {where} ended the connection ({reason})"
+    if "certificate required" in detail.lower().replace("_", " "):
+        return f"broker {where} wants a client certificate: set cert_file and key_file"
+    if "alert" in detail.lower():
+        return f"broker {where} refuses the client certificate ({_ssl_reason(detail)})"
+    if welcomed:
+        return f"the connection to broker {where} was lost"
+    hint = "" if mqtt.protocol == "3.1.1" else "; if it is an older one, set the protocol to 3.1.1"
+    return f"broker {where} closed the connection without an answer{hint}"
+
+
+def unreachable_line(mqtt: MqttSettings, error: BaseException) -> str:
+    """Why no connection could be opened."""
+    where = address(mqtt)
+    if isinstance(error, ssl.SSLError):
+        return _tls_line(mqtt, error)
+    if isinstance(error, socket.gaierror):
+        return f"no broker at {where}: the host name can't be resolved"
+    if isinstance(error, TimeoutError):
+        return f"no broker at {where}: no answer"
+    if isinstance(error, ConnectionRefusedError):
+        return f"no broker at {where}: nothing listens there"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} can't be read: {error.strerror}"
+    return f"no broker at {where}: {getattr(error, 'strerror', None) or error}"
+
+
+def _tls_line(mqtt: MqttSettings, error: ssl.SSLError) -> str:
+    where = address(mqtt)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        way = "check ca_file" if mqtt.ca_file else "set ca_file to the authority that signed it"
+        return f"the certificate of broker {where} is not trusted ({error.verify_message}): {way}"
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return f"broker {where} speaks no TLS there: use mqtt://, or its TLS port"
+    return f"no TLS connection to broker {where} ({_ssl_reason(str(error))})"
+
+
+def _ssl_reason(text: str) -> str:
+    """The part of OpenSSL's text that says something: without the file and line."""
+    return re.sub(r"^.*\] | \(_ssl.*$", "", text)
