@@ -360,7 +360,13 @@ def fingerprint(photos: Sequence[Photo]) -> str:
 
 
 def load_tensors(
-    root: Path, files: Sequence[str], spec: Preprocess, size: tuple[int, int], *, what: str
+    root: Path,
+    files: Sequence[str],
+    spec: Preprocess,
+    size: tuple[int, int],
+    *,
+    what: str,
+    sha256: Sequence[str] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """What a model sees of each file.
 
@@ -370,12 +376,13 @@ def load_tensors(
         spec: how bytes become a tensor.
         size: height and width of the model's input, in pixels.
         what: what to call the work in the progress bar.
+        sha256: the hash that each file must have, in hex, where it is known.
 
     Returns:
         uint8, n x height x width x channels, in the order of `files`.
 
     Raises:
-        DatasetError: a file is not there, or lies outside `root`.
+        DatasetError: a file is not there, was changed, or lies outside `root`.
         ImageError: a file is no usable image.
     """
     tensors = np.empty((len(files), *size, spec.channels), np.uint8)
@@ -392,6 +399,9 @@ def load_tensors(
         except OSError as error:
             msg = f"{file!r} can't be read from {root} ({error.strerror})"
             raise DatasetError(msg) from error
+        if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256[index]:
+            msg = f"{file!r} was changed: sha256 {sha256[index]} is expected, got {found}"
+            raise DatasetError(msg)
         tensors[index] = to_tensor(decode(data, spec.decode, name=repr(file)), spec, size)
 
     _in_threads(load, range(len(files)), what)
