@@ -74,7 +74,7 @@ class ReportData:
         history: for each epoch one value, as Keras names them: `loss`, `val_loss`…
         parity: how far the converted model is from the original; None where nothing was converted.
         notices: what was odd about the images, one sentence each.
-        timings: how long things took.
+        timings: how long things took; the first one is shown with the main figures.
         sizes: how large the model's files are.
         settings: what was asked for: key and value, for a table.
         seed: the seed of everything random; None where there is none.
@@ -118,12 +118,12 @@ class ReportData:
         if self.truth.shape != (images,):
             msg = f"truth: shape ({images},) is expected, got {self.truth.shape}"
             raise ValueError(msg)
-        if images and not (0 <= self.truth.min() and self.truth.max() < labels):
+        if images and not (self.truth.min() >= 0 and self.truth.max() < labels):
             msg = f"truth: 0 to {labels - 1} is expected, got {set(self.truth.tolist())}"
             raise ValueError(msg)
         for model in self.models:
             if model.logits.shape != (images, labels):
-                msg = f"{model.name}: logits of {images} x {labels} expected, got {model.logits.shape}"
+                msg = f"{model.name}: expected {images} x {labels} logits, got {model.logits.shape}"
                 raise ValueError(msg)
             if not np.isfinite(model.logits).all():
                 msg = f"{model.name}: logits that are not finite"

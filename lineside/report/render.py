@@ -1,19 +1,102 @@
-"""From `ReportData` to HTML."""
+"""From `ReportData` to HTML: what the template shows, and the template filled in."""
 
 from __future__ import annotations
 
-import html
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from lineside.decision import is_sorting
+from lineside.extras import require
+from lineside.metrics import figures
+from lineside.report import charts, gallery, summary
+from lineside.report.analysis import Judged, differences, judge, limits_of, outcomes
 from lineside.report.data import ReportData
+from lineside.run import PARTS
 
 
 def render_report(data: ReportData) -> str:
     """The report as one self-contained HTML page.
 
-    The same data give the same text. Needs the extra `report`.
+    The same data give the same text. Needs the extras `report` and `runtime`.
 
     Raises:
         MissingExtraError: matplotlib, scikit-learn, jinja2 or OpenCV is not installed.
     """
-    title = html.escape(data.title)
-    return f"<!doctype html><html lang=en><title>{title}</title><h1>{title}</h1></html>\n"
+    jinja2 = require("jinja2", extra="report")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lineside.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = summary.percent
+    environment.filters["ms"] = summary.milliseconds
+    context = {
+        "data": data,
+        "sorting": is_sorting(data.labels),
+        "limits": limits_of(data.decision),
+        "parts": _counts(data),
+        "history": list(charts.history_charts(data.history)),
+        "measured": _measured(data) if len(data.files) else None,
+    }
+    page: str = environment.get_template("template.html.j2").render(context)
+    # A file name that is no valid text in the file system comes with lone surrogates.
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _counts(data: ReportData) -> dict[str, list[int]]:
+    """For each part of the split, in the usual order, the images of each label."""
+    order = [part for part in PARTS if part in data.counts]
+    return {part: [data.counts[part].get(label.name, 0) for label in data.labels] for part in order}
+
+
+def _measured(data: ReportData) -> dict[str, Any]:
+    """What is shown where there are test images."""
+    models = [judge(model, data.labels, data.decision) for model in data.models]
+    judged = models[-1]
+    ends = [outcomes(data, one) for one in models]
+    figured = [figures(data.truth, model.logits, data.labels) for model in data.models]
+    several = is_sorting(data.labels) or len(data.labels) > 2
+    label_plots, label_curves = charts.label_charts(data) if several else ([], {})
+    score_plots = [charts.score_chart(data, judged)]
+    if is_sorting(data.labels):
+        score_plots.append(charts.coverage_chart(data, judged))
+    return {
+        "headline": summary.headline(data, judged, ends[-1]),
+        "caveats": list(summary.caveats(data, ends[-1])),
+        "cards": list(summary.cards(data, ends[-1], figured[-1])),
+        "verdicts": _verdicts(data, judged),
+        "score_plots": score_plots,
+        "examples": list(gallery.examples(data, judged)),
+        "mistakes": list(gallery.mistakes(data, judged, ends[-1])),
+        "curves": [*charts.bad_part_charts(data, models), *label_plots],
+        "label_curves": label_curves,
+        "compared": [
+            {"name": one.name, "ends": end, "figures": figure}
+            for one, end, figure in zip(models, ends, figured, strict=True)
+        ],
+        **_differences(data, models),
+    }
+
+
+def _verdicts(data: ReportData, judged: Judged) -> list[dict[str, int]]:
+    """For each label how many of its test images got which verdict."""
+    verdicts = np.array(judged.verdicts)
+    return [
+        {
+            verdict: int(np.sum((verdicts == verdict) & (data.truth == number)))
+            for verdict in ("ok", "review", "ng")
+        }
+        for number in range(len(data.labels))
+    ]
+
+
+def _differences(data: ReportData, models: Sequence[Judged]) -> dict[str, Any]:
+    """How the judged model differs from the original, where there are both."""
+    if len(models) < 2:
+        return {"differences": None, "flips": []}
+    found = differences(models[0], models[-1])
+    return {"differences": found, "flips": gallery.flips(data, models[0], models[-1], found)}

@@ -1,0 +1,143 @@
+"""The report in a sentence and in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from lineside.decision import is_sorting
+from lineside.metrics import Figures
+from lineside.report.analysis import Judged, Outcomes, limits_of, share_interval
+from lineside.report.data import ReportData
+
+FEW: Final = 30
+"""A label with fewer test images than this is pointed out: its figures are rough."""
+
+_SPACE: Final = "\N{NO-BREAK SPACE}"
+
+
+def percent(part: float) -> str:
+    """A share as a person reads it: `6.7 %`."""
+    return f"{100 * part:.1f}{_SPACE}%"
+
+
+def share(count: int, of: int, what: str) -> str:
+    """`12 of 178 bad parts (6.7 %)`; `of` is at least 1."""
+    return f"{count} of {of} {what} ({percent(count / of)})"
+
+
+def milliseconds(value: float) -> str:
+    """A duration in ms with about three figures: `0.31 ms`."""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:.{digits}f}{_SPACE}ms"
+
+
+def headline(data: ReportData, judged: Judged, ends: Outcomes) -> str:
+    """What became of the test images, at least one, in a sentence or two."""
+    images = len(data.files)
+    model = f"the {judged.name} model" if len(data.models) > 1 else "the model"
+    if is_sorting(data.labels):
+        return f"Of {images} test images, {model} {_sorted(data, judged)}"
+    good = images - ends.bad
+    said = []
+    if ends.bad:
+        said.append(f"let {share(len(ends.escapes), ends.bad, 'bad parts')} pass as ok")
+    if good:
+        said.append(f"stopped {share(len(ends.false_rejects), good, 'good parts')}")
+    if limits_of(data.decision):
+        count = len(ends.review)
+        said.append(f"left {count} parts ({percent(count / images)}) for a person to look at")
+    return f"On {images} test images, {model} {_enumerate(said)}."
+
+
+def _sorted(data: ReportData, judged: Judged) -> str:
+    """The rest of the sentence when sorting."""
+    right = judged.predicted == data.truth
+    text = f"gave {int(right.sum())} ({percent(float(right.mean()))}) their right label"
+    if not limits_of(data.decision):
+        return text + "."
+    sure = judged.is_verdict("ok")
+    count = int(sure.sum())
+    if not count:
+        return text + ". It was sure of none, so that all are left for a person to look at."
+    rest = len(right) - count
+    return (
+        f"{text}. It was sure of {count}, and right in {percent(float(right[sure].mean()))} of "
+        f"these; {rest} ({percent(rest / len(right))}) are left for a person to look at."
+    )
+
+
+def _enumerate(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:
+    """What the reader has to know before trusting the figures, a sentence each."""
+    if is_sorting(data.labels):
+        what, count, of = "wrong labels", ends.bad, len(data.files)
+    else:
+        what, count, of = "escapes", len(ends.escapes), ends.bad
+    if of:
+        low, high = share_interval(count, of)
+        kind = "images" if is_sorting(data.labels) else "bad parts"
+        yield (
+            f"With {of} {kind} to test on, the true share of {what} lies between "
+            f"{percent(low)} and {percent(high)} (with 95{_SPACE}% confidence)."
+        )
+    counts = np.bincount(data.truth, minlength=len(data.labels))
+    missing = [label.name for label, n in zip(data.labels, counts, strict=True) if n == 0]
+    few = [label.name for label, n in zip(data.labels, counts, strict=True) if 0 < n < FEW]
+    if missing:
+        yield f"No test image shows {', '.join(missing)}: nothing is known of that."
+    if few:
+        yield f"Fewer than {FEW} test images show {', '.join(few)}: figures for that are rough."
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the main figures.
+
+    Attributes:
+        name: what it is.
+        value: the figure, as text.
+        note: what it rests on.
+        kind: how it is coloured: `plain`, `ng` or `review`.
+    """
+
+    name: str
+    value: str
+    note: str
+    kind: str = "plain"
+
+
+def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
+    """The main figures of the judged model; there is at least one test image."""
+    images, sorting = len(data.files), is_sorting(data.labels)
+    good = images - ends.bad
+    split = f"{len(data.labels)} labels" if sorting else f"{good} good, {ends.bad} bad"
+    yield Card("Test images", str(images), split)
+    if sorting or ends.bad:
+        count, of = len(ends.escapes), images if sorting else ends.bad
+        what = "images: wrong and yet sure" if sorting else "bad parts pass as ok"
+        yield Card("Escapes", percent(count / of), f"{count} of {of} {what}", "ng")
+    if good and not sorting:
+        count = len(ends.false_rejects)
+        note = f"{count} of {good} good parts stopped"
+        yield Card("False rejects", percent(count / good), note, "ng")
+    if limits_of(data.decision):
+        count = len(ends.review)
+        yield Card("Review", percent(count / images), f"{count} of {images} parts", "review")
+    yield Card(
+        "Balanced accuracy",
+        percent(main.balanced_accuracy),
+        f"accuracy {percent(main.accuracy)}; by the most probable label",
+    )
+    area = main.auroc if main.auroc is not None else main.macro_auroc
+    if area is not None:
+        name = "AUROC" if main.auroc is not None else "Mean AUROC of the labels"
+        yield Card(name, f"{area:.3f}", "0.5 is guessing, 1 is perfect")
+    for timing in data.timings[:1]:
+        yield Card("Time", milliseconds(timing.p50_ms), f"{timing.what}; {timing.device}")
