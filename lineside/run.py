@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lineside.errors import RunError
+from lineside.files import new_folder
 from lineside.image import Preprocess
 from lineside.manifest import Label, Sha256
 
@@ -63,6 +64,8 @@ class RunMetrics(Struct, frozen=True, kw_only=True):
     logits: dict[str, list[list[float]]]
     """For `val` and `test`, one row of logits for each image of the part, in split.csv's order."""
     parameters: int
+    notices: list[str] = []
+    """What was odd about the images, one line each."""
 
 
 @dataclass(frozen=True)
@@ -171,3 +174,34 @@ def open_run(path: Path) -> Run:
         msg = f"{path} is no complete run: model.keras is missing; train it again"
         raise RunError(msg)
     return run
+
+
+def write_run(
+    path: Path,
+    *,
+    info: RunInfo,
+    metrics: RunMetrics,
+    split: Sequence[SplitRow],
+    report: str,
+    save_model: Callable[[Path], None],
+) -> Run:
+    """Write a run folder, whole or not at all.
+
+    Args:
+        path: where; not there yet, or an empty folder.
+        info: run.json; its `split` must be the fingerprint of `split`.
+        metrics: metrics.json.
+        split: split.csv.
+        report: report.html.
+        save_model: writes the model to the path it is given.
+
+    Raises:
+        StorageError: `path` is there already, or the disk is full or can't be written.
+    """
+    with new_folder(path) as folder:
+        (folder / "run.json").write_bytes(encode_json(info))
+        (folder / "metrics.json").write_bytes(encode_json(metrics))
+        (folder / "split.csv").write_bytes(encode_split(split))
+        (folder / "report.html").write_text(report, encoding="utf-8")
+        save_model(folder / "model.keras")
+    return Run(path, info, tuple(split), metrics)

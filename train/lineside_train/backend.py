@@ -1,0 +1,51 @@
+"""Keras, with the backend that the environment names, and without the noise."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from typing import Any, Final
+
+from lineside.errors import MissingExtraError, TrainError
+from lineside.extras import quiet_native, require
+
+BACKENDS: Final = ("tensorflow", "jax")
+"""What KERAS_BACKEND may be; without it, the first."""
+
+
+@functools.cache
+def load_keras() -> Any:  # noqa: ANN401 - Keras ships no types
+    """Import Keras.
+
+    Raises:
+        TrainError: KERAS_BACKEND names a backend that lineside does not know.
+        MissingExtraError: Keras or its backend is not installed.
+    """
+    backend = os.environ.setdefault("KERAS_BACKEND", BACKENDS[0])
+    if backend not in BACKENDS:
+        msg = f"KERAS_BACKEND is {backend!r}: {' or '.join(BACKENDS)} is expected"
+        raise TrainError(msg)
+    # Both are read once, when TensorFlow is loaded. The first: it raises what matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+    if backend == "jax":
+        try:
+            importlib.import_module("jax")
+        except ImportError as error:
+            msg = "KERAS_BACKEND asks for jax, which is not installed: pip install jax"
+            raise MissingExtraError(msg) from error
+    with quiet_native():
+        keras = require("keras", extra="train")
+        require(backend, extra="train")
+    return keras
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a trained model depends on, by package."""
+    from importlib.metadata import version
+    from platform import python_version
+
+    backend = load_keras().backend.backend()
+    packages = ("lineside", "keras", backend, "numpy", "opencv-python-headless")
+    return {"python": python_version()} | {package: version(package) for package in packages}

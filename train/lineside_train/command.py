@@ -1,0 +1,200 @@
+"""The command `lineside train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import click
+
+from lineside_train.options import Arch, Augment, Flip, Optimizer, TrainOptions
+
+if TYPE_CHECKING:
+    from lineside.metrics import Figures
+    from lineside_train.session import Material, Outcome
+
+MAX_NOTICES: Final = 20
+"""Lines of notices that are printed; all of them are in metrics.json and in the report."""
+
+_EPILOG: Final = """\b
+Examples:
+  lineside train photos --out runs/first
+  lineside train photos --out runs/second --good intact --flip both
+  lineside train fruit --out runs/fruit --sort --colour rgb
+  lineside train photos --out runs/baseline --arch mlp --units 32
+"""
+
+
+def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] has no type of its own
+    return click.Choice(get_args(literal))
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The run folder to write; it must not be there yet.",
+)
+@click.option(
+    "--good",
+    multiple=True,
+    metavar="LABEL",
+    help="A label that means a good part; may be given again.  "
+    "[default: those named ok, good, normal or functional]",
+)
+@click.option("--sort", is_flag=True, help="No label means a bad part: sort into all of them.")
+@click.option(
+    "--split",
+    type=click.Path(path_type=Path),
+    help="Take over the split of another run: its split.csv.",
+)
+@click.option(
+    "--arch",
+    type=_choice(Arch),
+    default="plain",
+    show_default=True,
+    help="plain: 3x3 convolutions. separable: depthwise ones, smaller. mlp: no convolutions.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(16, 1024),
+    default=128,
+    show_default=True,
+    help="Height and width of the model's input, in pixels.",
+)
+@click.option(
+    "--width",
+    type=click.FloatRange(0.1, 8.0),
+    help="Multiplies the channels of plain and separable.  [default: 1.0]",
+)
+@click.option(
+    "--units",
+    type=click.IntRange(1, 4096),
+    help="Size of the hidden layer of mlp.  [default: 32]",
+)
+@click.option(
+    "--colour",
+    type=click.Choice(["gray", "rgb"]),
+    help="What the model sees.  [default: gray if no image holds any colour, else rgb]",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["letterbox", "stretch"]),
+    default="letterbox",
+    show_default=True,
+    help="Keep the aspect and fill up, or don't.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1, 10_000),
+    help="How often each image is seen at most.  [default: enough for 1,200 batches]",
+)
+@click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
+@click.option("--optimizer", type=_choice(Optimizer), default="adamw", show_default=True)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0.0, 10.0, min_open=True),
+    help="At its peak.  [default: 0.001; sgd 0.02, rmsprop 0.0005]",
+)
+@click.option(
+    "--augment",
+    type=_choice(Augment),
+    default="standard",
+    show_default=True,
+    help="How much the training images are turned, shifted, zoomed and changed in contrast.",
+)
+@click.option(
+    "--flip",
+    type=_choice(Flip),
+    default="none",
+    show_default=True,
+    help="Mirror the training images, where a mirrored part is the same part.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1, 10_000),
+    help="Epochs to go on without a better loss on val.  [default: half of all, at least 10]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Of the split, the weights and the augmentation.",
+)
+def train(
+    data: Path,
+    out: Path,
+    *,
+    good: tuple[str, ...],
+    sort: bool,
+    split: Path | None,
+    **options: Any,  # noqa: ANN401 - as click was told above
+) -> None:
+    """Train a classifier on DATA, a folder that holds one folder of photos for each label."""
+    if good and sort:
+        msg = "--good and --sort contradict each other: when sorting, no label means a bad part"
+        raise click.UsageError(msg)
+    _check_arch(options)
+    given = {key: value for key, value in options.items() if value is not None}
+
+    from lineside_train.session import Task, check_out, gather, train_run
+
+    task = Task(
+        data=data, out=out, good=good, sort=sort, split=split, options=TrainOptions(**given)
+    )
+    check_out(out, data)
+    material = gather(task)
+    _say_material(material)
+    _say_outcome(train_run(task, material))
+
+
+def _check_arch(options: dict[str, Any]) -> None:
+    """Refuse what the chosen network has no use for."""
+    unused = "width" if options["arch"] == "mlp" else "units"
+    if options[unused] is not None:
+        msg = f"--{unused} means nothing to --arch {options['arch']}: leave it out"
+        raise click.UsageError(msg)
+
+
+def _say_material(material: Material) -> None:
+    """What was found, before the long work."""
+    notices = material.dataset.notices
+    for notice in notices[:MAX_NOTICES]:
+        click.echo(f"notice: {notice.message}")
+    if len(notices) > MAX_NOTICES:
+        click.echo(f"notice: … and {len(notices) - MAX_NOTICES} more, all in the report")
+    good = [label.name for label in material.labels if label.good]
+    click.echo(
+        f"{len(material.rows)} images of {len(material.labels)} labels, "
+        + ("sorted into all of them" if len(good) == len(material.labels) else "good: ")
+        + ("" if len(good) == len(material.labels) else ", ".join(map(repr, good)))
+        + f"; the model sees {material.preprocess.colour}"
+    )
+    for part, counts in material.counts().items():
+        listed = ", ".join(f"{count} {name!r}" for name, count in counts.items())
+        click.echo(f"  {part:5} {sum(counts.values()):6}: {listed}")
+
+
+def _say_outcome(outcome: Outcome) -> None:
+    """What came out, in a few lines."""
+    run = outcome.run
+    epochs = len(run.metrics.history["loss"])
+    click.echo(
+        f"{run.metrics.parameters:,} parameters, {epochs} epochs in {run.info.train_seconds:.0f} s"
+    )
+    for part in ("val", "test"):
+        click.echo(f"  {part:5} {_said(outcome.figures[part])}")
+    click.echo(f"Run:    {run.path}")
+    click.echo(f"Report: {run.path / 'report.html'}")
+
+
+def _said(figures: Figures) -> str:
+    area = figures.auroc if figures.auroc is not None else figures.macro_auroc
+    name = "AUROC" if figures.auroc is not None else "macro AUROC"
+    return (
+        f"accuracy {figures.accuracy:.3f}, balanced accuracy {figures.balanced_accuracy:.3f}, "
+        f"{name} {'unknown' if area is None else f'{area:.3f}'}"
+    )

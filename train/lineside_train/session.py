@@ -1,0 +1,214 @@
+"""One training from start to end: a folder of photos in, a run folder out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lineside.dataset import Dataset, Photo, fingerprint, load_tensors, read_dataset
+from lineside.errors import StorageError
+from lineside.image import Frame, Preprocess, decode
+from lineside.limits import choose_decision
+from lineside.manifest import Label
+from lineside.metrics import Figures, figures
+from lineside.report import ModelScores, ReportData, render_report
+from lineside.run import (
+    PARTS,
+    Run,
+    RunInfo,
+    RunMetrics,
+    SplitPart,
+    SplitRow,
+    encode_split,
+    write_run,
+)
+from lineside_train.backend import versions
+from lineside_train.fit import Examples, Trained, predict_logits, train_network
+from lineside_train.labels import mark_labels
+from lineside_train.options import TrainOptions
+from lineside_train.split import choose_split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to train on, and where to put the run.
+
+    Attributes:
+        data: the folder of photos.
+        out: the run folder to write.
+        good: the labels that mean a good part; empty: those that are known to.
+        sort: whether no label means a bad part.
+        split: a split.csv to take over.
+        options: how to train.
+    """
+
+    data: Path
+    out: Path
+    good: tuple[str, ...]
+    sort: bool
+    split: Path | None
+    options: TrainOptions
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a task turned out to hold: everything that training needs but the pixels."""
+
+    dataset: Dataset
+    labels: tuple[Label, ...]
+    rows: tuple[SplitRow, ...]
+    preprocess: Preprocess
+
+    def part(self, part: SplitPart) -> tuple[SplitRow, ...]:
+        """The images of one part of the split."""
+        return tuple(row for row in self.rows if row.part == part)
+
+    def truth(self, part: SplitPart) -> npt.NDArray[np.int64]:
+        """For each image of one part the index of its label."""
+        index = {label.name: k for k, label in enumerate(self.labels)}
+        return np.array([index[row.label] for row in self.part(part)], np.int64)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each label in each part."""
+        return {
+            part: {
+                label.name: int(np.sum(self.truth(part) == k))
+                for k, label in enumerate(self.labels)
+            }
+            for part in PARTS
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a task gave.
+
+    Attributes:
+        run: the run as it was written.
+        figures: for each part of the split.
+    """
+
+    run: Run
+    figures: dict[SplitPart, Figures]
+
+
+def check_out(out: Path, data: Path) -> None:
+    """Refuse a place for the run before the work is done, not after it.
+
+    Raises:
+        StorageError: there is something already, or it lies inside the data folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        msg = f"{out} is there already: choose another name for --out, or remove it"
+        raise StorageError(msg)
+    if out.resolve().is_relative_to(data.resolve()):
+        msg = f"{out} lies inside {data}, where it would be taken for a label: choose another --out"
+        raise StorageError(msg)
+
+
+def gather(task: Task) -> Material:
+    """Read the photos and settle labels, split and preprocessing.
+
+    Raises:
+        DatasetError: the folder, its labels or the imported split can't be used.
+        RunError: the imported split is no split.csv.
+    """
+    dataset = read_dataset(task.data)
+    labels = mark_labels(dataset.labels, task.good, sort=task.sort)
+    rows = choose_split(dataset, task.options.seed, task.split)
+    colour = task.options.colour or ("gray" if dataset.gray else "rgb")
+    return Material(dataset, labels, rows, Preprocess(resize=task.options.resize, colour=colour))
+
+
+def train_run(task: Task, material: Material) -> Outcome:
+    """Train, measure and write the run.
+
+    `val` chooses the weights; `test` is measured once, at the end.
+
+    Raises:
+        DatasetError: a photo has changed since it was read.
+        TrainError: the training failed.
+        StorageError: the run can't be written; nothing is left of it.
+    """
+    tensors = {part: _tensors(task, material, part) for part in PARTS}
+    trained = train_network(
+        Examples(tensors["train"], material.truth("train")),
+        Examples(tensors["val"], material.truth("val")),
+        len(material.labels),
+        task.options,
+    )
+    logits = {part: predict_logits(trained.network, tensors[part]) for part in PARTS}
+    found = {part: figures(material.truth(part), logits[part], material.labels) for part in PARTS}
+    info = _info(task, material, trained)
+    metrics = RunMetrics(
+        figures={part: msgspec.to_builtins(figure) for part, figure in found.items()},
+        history=trained.history,
+        logits={part: logits[part].tolist() for part in ("val", "test")},
+        parameters=trained.network.count_params(),
+        notices=[notice.message for notice in material.dataset.notices],
+    )
+    run = write_run(
+        task.out,
+        info=info,
+        metrics=metrics,
+        split=material.rows,
+        report=render_report(_report(task, material, info, metrics)),
+        save_model=trained.network.save,
+    )
+    return Outcome(run, found)
+
+
+def _tensors(task: Task, material: Material, part: SplitPart) -> npt.NDArray[np.uint8]:
+    size = task.options.image_size
+    files = [row.file for row in material.part(part)]
+    return load_tensors(task.data, files, material.preprocess, (size, size), what=f"Reading {part}")
+
+
+def _info(task: Task, material: Material, trained: Trained) -> RunInfo:
+    size = task.options.image_size
+    return RunInfo(
+        name=task.out.resolve().name,
+        labels=list(material.labels),
+        preprocess=material.preprocess,
+        image_size=(size, size),
+        split=hashlib.sha256(encode_split(material.rows)).hexdigest(),
+        data=fingerprint([Photo(row.file, row.sha256) for row in material.rows]),
+        data_root=str(task.data.resolve()),
+        seed=task.options.seed,
+        options=msgspec.to_builtins(task.options),
+        versions=versions(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        train_seconds=round(trained.seconds, 3),
+    )
+
+
+def _report(task: Task, material: Material, info: RunInfo, metrics: RunMetrics) -> ReportData:
+    def load_frame(file: str) -> Frame:
+        return decode((task.data / file).read_bytes(), info.preprocess.decode, name=repr(file))
+
+    return ReportData(
+        title=info.name,
+        subject="run",
+        created=info.created,
+        labels=material.labels,
+        files=[row.file for row in material.part("test")],
+        truth=material.truth("test"),
+        models=[ModelScores("float", np.array(metrics.logits["test"]))],
+        load_frame=load_frame,
+        decision=choose_decision(
+            material.truth("val"), np.array(metrics.logits["val"]), material.labels
+        ),
+        counts=material.counts(),
+        history=metrics.history,
+        notices=metrics.notices,
+        settings=[(key, str(value)) for key, value in info.options.items()],
+        seed=info.seed,
+        versions=info.versions,
+        fingerprints={"data": info.data, "split": info.split},
+    )
