@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import Self
 
 
 def free_port() -> int:
@@ -67,7 +68,7 @@ class Mosquitto:
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
 
-    def start(self) -> Mosquitto:
+    def start(self) -> Self:
         """Start it and wait until it listens."""
         self.process = subprocess.Popen(
             [self._path, "-c", str(self.folder / "mosquitto.conf")],
@@ -88,7 +89,7 @@ class Mosquitto:
             self.process.send_signal(number)
             self.process.wait(10)
 
-    def __enter__(self) -> Mosquitto:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_exc: object) -> None:
