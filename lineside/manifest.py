@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from lineside.errors import BundleError
 from lineside.image import Preprocess
+from lineside.messages import Verdict
 from lineside.topics import NAME_PATTERN
 
 SCHEMA: Final = "lineside.bundle/1"
@@ -127,7 +128,7 @@ class Golden(Struct, frozen=True, kw_only=True):
     file: FileName
     outputs: list[list[float]]
     """For each of the model's outputs its values, quantized where the output is."""
-    verdict: Literal["ok", "ng", "review"]
+    verdict: Verdict
     max_steps: float
     """How far an output may be off: steps of a quantized one, units of a float one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -25,3 +26,20 @@ def track(iterable: Iterable[Item], *, total: int | None = None, what: str) -> I
         yield from iterable
         return
     yield from rich_track(iterable, what, total=total, console=console, transient=True)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show a spinner on stderr, where that is a terminal, as long as the block runs.
+
+    Args:
+        what: what is being done, such as `Converting to int8`.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield

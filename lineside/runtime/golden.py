@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from lineside.bundle import Bundle
-from lineside.image import Decode, Frame, decode
+from lineside.image import Decode, Frame, Preprocess, decode
 from lineside.inspector import Inspector
 from lineside.manifest import Golden
 
@@ -47,17 +46,21 @@ class GoldenResult:
         )
 
 
-def golden_frame(bundle: Bundle, golden: Golden) -> Frame:
+def golden_frame(name: str, data: bytes, preprocess: Preprocess) -> Frame:
     """The picture of a golden image.
 
     A PNG is a picture after decoding, so it is decoded whole; a JPEG goes the way that the
     bundle says, since it is there to test this device's decoder.
 
+    Args:
+        name: of the file.
+        data: its bytes.
+        preprocess: the bundle's way from bytes to tensor.
+
     Raises:
         ImageError: it is no picture.
     """
-    how = Decode() if golden.file.endswith(".png") else bundle.manifest.preprocess.decode
-    return decode(bundle.files[golden.file], how, name=golden.file)
+    return decode(data, Decode() if name.endswith(".png") else preprocess.decode, name=name)
 
 
 def run_golden(inspector: Inspector) -> tuple[GoldenResult, ...]:
@@ -71,7 +74,9 @@ def run_golden(inspector: Inspector) -> tuple[GoldenResult, ...]:
 
 
 def _run(inspector: Inspector, golden: Golden) -> GoldenResult:
-    tensor = inspector.tensor(golden_frame(inspector.bundle, golden))
+    bundle = inspector.bundle
+    frame = golden_frame(golden.file, bundle.files[golden.file], bundle.manifest.preprocess)
+    tensor = inspector.tensor(frame)
     start = time.perf_counter_ns()
     outputs = inspector.outputs(tensor)
     invoke_ms = (time.perf_counter_ns() - start) / 1e6

@@ -1,0 +1,100 @@
+"""Whether the converted model says the same as the original: on `val`, verdict by verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lineside.decision import Decision
+from lineside.errors import ParityError
+from lineside.manifest import DecisionSpec, Label, Parity
+
+SHOWN = 10
+"""How many images an error names."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image with another verdict.
+
+    Attributes:
+        file: which.
+        original: the Keras model's verdict and score, as text.
+        converted: the same of the int8 model.
+    """
+
+    file: str
+    original: str
+    converted: str
+
+    def line(self) -> str:
+        """For a person."""
+        return f"{self.file} ({self.original} became {self.converted})"
+
+
+def compare(
+    files: Sequence[str],
+    original: npt.NDArray[np.float64],
+    converted: npt.NDArray[np.float64],
+    decision: DecisionSpec,
+    labels: Sequence[Label],
+) -> tuple[Parity, tuple[Flip, ...]]:
+    """How far the converted model is from the original.
+
+    Args:
+        files: n names.
+        original: n x labels, logits.
+        converted: the same.
+        decision: for both.
+        labels: in the order of the columns.
+    """
+    decide = Decision(decision, labels)
+    flips, worst = [], 0.0
+    for file, one, other in zip(files, original, converted, strict=True):
+        before, after = decide(one), decide(other)
+        worst = max(worst, abs((before.score or 0.0) - (after.score or 0.0)))
+        if before.verdict != after.verdict:
+            said = [f"{answer.verdict} {answer.score:.3f}" for answer in (before, after)]
+            flips.append(Flip(file, *said))
+    parity = Parity(
+        status="measured", split="val", images=len(files), flips=len(flips), worst=round(worst, 6)
+    )
+    return parity, tuple(flips)
+
+
+def allowed_flips(images: int, max_flips: float) -> int:
+    """How many of `images` may get another verdict: max(1, `max_flips` percent)."""
+    return max(1, int(images * max_flips / 100.0 + 1e-9))
+
+
+def require_parity(parity: Parity, flips: Sequence[Flip], max_flips: float) -> None:
+    """Refuse a model whose verdicts differ too often.
+
+    Args:
+        parity: as `compare` gives it.
+        flips: the same.
+        max_flips: percent of the images.
+
+    Raises:
+        ParityError: more flips than `allowed_flips`; names images and says how to go on.
+    """
+    allowed = allowed_flips(parity.images, max_flips)
+    if len(flips) <= allowed:
+        return
+    shown = ", ".join(flip.line() for flip in flips[:SHOWN])
+    more = f" and {len(flips) - SHOWN} more" if len(flips) > SHOWN else ""
+    msg = (
+        f"the int8 model's verdict differs from the Keras model's on {len(flips)} of "
+        f"{parity.images} images of val, at most {allowed} may: {shown}{more}. No bundle was "
+        f"written. Calibrate with more images (--calibration), train another network (--arch, "
+        f"--width), or accept it with --max-flips {_enough(len(flips), parity.images)}"
+    )
+    raise ParityError(msg)
+
+
+def _enough(flips: int, images: int) -> str:
+    """The percentage that would let so many flips pass, rounded up to a tenth."""
+    return f"{np.ceil(flips / images * 1000) / 10:g}"
