@@ -81,13 +81,14 @@ class ModelOutput(Struct, frozen=True, kw_only=True):
 
 
 class RuntimeRecord(Struct, frozen=True, kw_only=True):
-    """A runtime that ran the golden images."""
+    """A runtime that ran the model where the bundle was made."""
 
     name: str
     version: str
     arch: str
     xnnpack: bool
     same_answers: bool
+    """Whether its verdicts are the ones that the bundle was chosen for."""
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,9 @@ the parent reads what it left in the folder JOB:
     calibration.npy    uint8, n x h x w x channels, from the parent
     val.npy test.npy   the same
     model.tflite       full int8
-    {float,int8}_{val,test}.npy   float64, n x labels: logits
+    float_{val,test}.npy   float64, n x labels: the Keras model's logits
+    int8_{val,test}.npy    the same of model.tflite
+    plain_val.npy          the same of model.tflite without XNNPACK
     answer.json        `Answer`
 """
 
@@ -68,6 +70,7 @@ def work(folder: Path) -> Answer:
     (folder / "model.tflite").write_bytes(content)
     for part, tensors in parts.items():
         np.save(folder / f"int8_{part}.npy", _ask_engine(content, tensors))
+    np.save(folder / "plain_val.npy", _ask_engine(content, parts["val"], xnnpack=False))
     return Answer(versions={"keras": keras.__version__, "tensorflow": tensorflow.__version__})
 
 
@@ -126,8 +129,10 @@ def _convert(keras: Any, tensorflow: Any, model: Any, calibration: npt.NDArray[n
         raise ConvertError(msg) from error
 
 
-def _ask_engine(content: bytes, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    engine = open_engine(content, threads=max(1, os.cpu_count() or 1))
+def _ask_engine(
+    content: bytes, tensors: npt.NDArray[np.uint8], *, xnnpack: bool = True
+) -> npt.NDArray[np.float64]:
+    engine = open_engine(content, threads=os.cpu_count() or 1, xnnpack=xnnpack)
     output = engine.outputs[0]
     rows = [output.dequantize(engine.invoke(tensor)[0]).reshape(-1) for tensor in tensors]
     logits = np.stack(rows)

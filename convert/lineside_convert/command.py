@@ -112,14 +112,15 @@ def _show(bundle: Bundle, zip_to: Path | None) -> None:
     for key in ("ok", "ng", "review", "escapes", "false_rejects"):
         row = [figures["verdicts"][key] for figures in (metrics.float_, metrics.quantized)]
         table.add_row(key.replace("_", " "), *(_number(value) for value in row))
-    console = Console(highlight=False)
-    console.print(table)
+    Console(highlight=False).print(table)
     limits = manifest.decision.limits
-    console.print(
+    click.echo(
         f"limits: review {_number(limits.review)}, ng {_number(limits.ng)}; "
         f"verdict flips on val: {parity.flips} of {parity.images}; "
         f"{len(bundle.model) / 1000:.0f} kB, {manifest.measured['invoke_ms_p50']:.2f} ms here"
     )
+    if not all(record.same_answers for record in manifest.model.runtimes):
+        click.echo("Only for devices with XNNPACK: without it too many verdicts differ.")
     also = f" and {zip_to}" if zip_to else ""
     click.echo(f"{bundle.path}{also}: {manifest.name} {manifest.version}, {bundle.digest}")
     click.echo(f"Next: lineside inspect {bundle.path} IMAGE…, or read {bundle.path}/report.html")

@@ -26,7 +26,7 @@ from lineside.errors import ConvertError, LinesideError, RunError, StorageError
 from lineside.files import storage_error
 from lineside.image import Frame, decode
 from lineside.limits import Costs, choose_decision
-from lineside.manifest import DecisionSpec, Manifest, Parity
+from lineside.manifest import DecisionSpec, Golden, Manifest, Parity
 from lineside.progress import working
 from lineside.run import Run, SplitPart, SplitRow
 from lineside.runtime import Engine, open_engine
@@ -34,7 +34,7 @@ from lineside.runtime.trial import Trial, try_bundle
 from lineside_convert.calibration import balanced_sample, with_full_range
 from lineside_convert.child import PARTS
 from lineside_convert.golden import Judge, choose_golden, make_golden
-from lineside_convert.parity import compare, require_parity
+from lineside_convert.parity import allowed_flips, compare, require_parity
 from lineside_convert.quantize import Quantized, quantize
 from lineside_convert.record import Facts, make_manifest, make_report
 
@@ -122,10 +122,8 @@ def _convert(run: Run, out: Path, options: Options, work: Path) -> Bundle:
     engine = open_engine(quantized.model)
     _check_engine(engine)
     decision, parity = _decide(run, quantized, options)
-    judge = Judge(engine.outputs[0], decision, run.info.labels)
-    choice = choose_golden(_truth(run, "val"), quantized.quantized["val"], judge)
-    safe, near = (_frames(run, root, chosen) for chosen in (choice.safe, choice.near))
-    golden, files = make_golden(safe, near, engine, run.info.preprocess, judge)
+    plain_agrees = _plain_agrees(run, quantized, decision, options)
+    golden, files = _make_golden(run, root, quantized, engine, decision, plain_agrees=plain_agrees)
     facts = Facts(
         run=run,
         name=options.name or run.info.name,
@@ -135,6 +133,7 @@ def _convert(run: Run, out: Path, options: Options, work: Path) -> Bundle:
         engine=engine,
         decision=decision,
         parity=parity,
+        plain_agrees=plain_agrees,
         golden=golden,
         sample=pixels.sample,
         invoke_ms=_time(engine, pixels.parts["val"]),
@@ -248,6 +247,34 @@ def _decide(run: Run, quantized: Quantized, options: Options) -> tuple[DecisionS
     parity, flips = compare(files, original, converted, decision, labels)
     require_parity(parity, flips, options.max_flips)
     return decision, parity
+
+
+def _plain_agrees(run: Run, quantized: Quantized, decision: DecisionSpec, options: Options) -> bool:
+    """Whether the int8 model's verdicts are the same without XNNPACK, on nearly all of `val`."""
+    files = [row.file for row in run.rows("val")]
+    parity, flips = compare(
+        files, quantized.quantized["val"], quantized.plain, decision, run.info.labels
+    )
+    return len(flips) <= allowed_flips(parity.images, options.max_flips)
+
+
+def _make_golden(
+    run: Run,
+    root: Path,
+    quantized: Quantized,
+    engine: Engine,
+    decision: DecisionSpec,
+    *,
+    plain_agrees: bool,
+) -> tuple[list[Golden], dict[str, bytes]]:
+    judge = Judge(engine.outputs[0], decision, run.info.labels)
+    logits, engines = [quantized.quantized["val"]], [engine]
+    if plain_agrees:
+        logits.append(quantized.plain)
+        engines.append(open_engine(quantized.model, xnnpack=False))
+    choice = choose_golden(_truth(run, "val"), logits, judge)
+    safe, near = (_frames(run, root, chosen) for chosen in (choice.safe, choice.near))
+    return make_golden(safe, near, engines, run.info.preprocess, judge)
 
 
 def _time(engine: Engine, tensors: npt.NDArray[np.uint8]) -> float:

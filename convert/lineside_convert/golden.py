@@ -1,9 +1,14 @@
 """Golden images: chosen from `val`, so that a device shows with few that it answers as it must.
 
 At least one for each label, the one whose verdict is safest; then, on both sides of each limit,
-the one nearest to it whose verdict is still the same when every output is `PNG_STEPS` off (what
-is nearer than that would fail on a device that is as good). They are kept as PNG after decoding,
-and the safest once more as JPEG, to test the device's decoder.
+the one nearest to it whose verdict does not hang on one step of an output (what is nearer than
+that would fail on a device that is as good). They are kept as PNG after decoding, and the safest
+once more as JPEG, to test the device's decoder.
+
+XNNPACK and TensorFlow Lite's plain kernels, which a device without it runs, round differently:
+a few steps. Where both give the same verdicts on `val`, both are right, and each golden image
+allows for the difference that it shows itself. Where they do not, the model is for XNNPACK only,
+and golden images fail on any other device.
 """
 
 from __future__ import annotations
@@ -23,11 +28,11 @@ from lineside.messages import Verdict
 from lineside.runtime import Engine, TensorInfo
 from lineside.runtime.golden import golden_frame
 
-PNG_STEPS: Final = 1
-"""Steps that an int8 output of a golden PNG may be off."""
+STEPS: Final = 1
+"""Steps that an int8 output may be off in any case: other machines round differently."""
 
 JPEG_STEPS: Final = 8
-"""Steps that an int8 output of the golden JPEG may be off: decoders round differently."""
+"""More steps for the golden JPEG: other decoders round differently too."""
 
 JPEG_QUALITY: Final = 95
 
@@ -71,30 +76,37 @@ class Judge:
         """The defect scores, n, of logits, n x labels."""
         return defect_scores(softmax(logits, self.decision.temperature), self.labels)
 
-    def is_stable(self, logits: npt.NDArray[np.float64]) -> bool:
-        """Whether the verdict stays when every output is PNG_STEPS off, in the worst way."""
-        if is_sorting(self.labels):
-            worse = np.where(np.arange(len(self.labels)) == logits.argmax(), -1.0, 1.0)
-        else:
-            worse = np.where([label.good for label in self.labels], -1.0, 1.0)
-        off = worse * self.output.scale * PNG_STEPS
-        return self.verdict(logits + off) == self.verdict(logits - off)
+    def is_stable(self, *logits: npt.NDArray[np.float64]) -> bool:
+        """Whether all verdicts are the same, with every output STEPS off in the worst way.
+
+        Args:
+            logits: of one picture, from each kind of kernels that must agree.
+        """
+        bad = np.array([not label.good for label in self.labels])
+        verdicts = set()
+        for one in logits:
+            up = np.arange(len(one)) != one.argmax() if is_sorting(self.labels) else bad
+            off = np.where(up, 1.0, -1.0) * self.output.scale * STEPS
+            verdicts |= {self.verdict(one + off), self.verdict(one - off)}
+        return len(verdicts) == 1
 
 
 def choose_golden(
-    truth: npt.NDArray[np.integer], logits: npt.NDArray[np.float64], judge: Judge
+    truth: npt.NDArray[np.integer], kernels: Sequence[npt.NDArray[np.float64]], judge: Judge
 ) -> Choice:
     """Choose golden images.
 
     Args:
         truth: n indices into the labels.
-        logits: n x labels, of the int8 model.
+        kernels: logits of the int8 model, n x labels, from each kind of kernels that must agree;
+            the ones of XNNPACK first.
         judge: the way to a verdict.
 
     Returns:
         Indices, none of them twice.
     """
-    scores, spec = judge.scores(logits), judge.decision.limits
+    logits, spec = kernels[0], judge.decision.limits
+    scores = judge.scores(logits)
     limits = [limit for limit in (spec.review, spec.ng) if limit is not None]
     away = np.min([np.abs(scores - limit) for limit in limits], axis=0)
     # Right answers before wrong ones, then the safest.
@@ -105,7 +117,8 @@ def choose_golden(
     for limit in limits:
         nearest = np.argsort(np.abs(scores - limit), kind="stable")
         for side in (scores < limit, scores >= limit):
-            stable = (int(i) for i in nearest if side[i] and judge.is_stable(logits[i]))
+            found = (int(i) for i in nearest if side[i])
+            stable = (i for i in found if judge.is_stable(*(one[i] for one in kernels)))
             near += [i for i in [next(stable, None)] if i is not None]
     return Choice(safe, tuple(i for i in dict.fromkeys(near) if i not in safe))
 
@@ -113,7 +126,7 @@ def choose_golden(
 def make_golden(
     safe: Sequence[Frame],
     near: Sequence[Frame],
-    engine: Engine,
+    engines: Sequence[Engine],
     preprocess: Preprocess,
     judge: Judge,
 ) -> tuple[list[Golden], dict[str, bytes]]:
@@ -122,29 +135,31 @@ def make_golden(
     Args:
         safe: pictures, decoded; the first one becomes a JPEG too.
         near: the same; one that was shrunk and is too near to a limit now is left out.
-        engine: holds the int8 model.
+        engines: hold the int8 model, one with each kind of kernels that must agree; the one
+            with XNNPACK first.
         preprocess: from frame to tensor.
         judge: the way to a verdict.
 
     Returns:
         The manifest's entries, and name -> bytes of the files.
     """
-    height, width = engine.inputs[0].shape[1:3]
+    height, width = engines[0].inputs[0].shape[1:3]
     entries, files = [], {}
     for name, data, must_stay in _encode(safe, near, preprocess):
         # From the encoded file, as the device will see it.
         tensor = to_tensor(golden_frame(name, data, preprocess), preprocess, (height, width))
-        values = engine.invoke(tensor)[0].reshape(-1)
-        logits = judge.output.dequantize(values)
-        if not must_stay and not judge.is_stable(logits):
+        values = [engine.invoke(tensor)[0].reshape(-1).astype(float) for engine in engines]
+        logits = [judge.output.dequantize(one) for one in values]
+        if not must_stay and not judge.is_stable(*logits):
             continue
+        apart = max(float(np.abs(one - values[0]).max()) for one in values)
         files[name] = data
         entries.append(
             Golden(
                 file=name,
-                outputs=[values.astype(float).tolist()],
-                verdict=judge.verdict(logits),
-                max_steps=PNG_STEPS if name.endswith(".png") else JPEG_STEPS,
+                outputs=[values[0].tolist()],
+                verdict=judge.verdict(logits[0]),
+                max_steps=apart + STEPS + (JPEG_STEPS if name.endswith(".jpg") else 0),
             )
         )
     return entries, files

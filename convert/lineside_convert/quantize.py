@@ -31,12 +31,14 @@ class Quantized:
         model: the bytes of the .tflite file, full int8.
         original: for `val` and `test` the Keras model's logits, n x labels.
         quantized: the same of the int8 model.
+        plain: for `val` the logits of the int8 model without XNNPACK.
         versions: of Keras and TensorFlow.
     """
 
     model: bytes
     original: dict[str, Logits]
     quantized: dict[str, Logits]
+    plain: Logits
     versions: dict[str, str]
 
 
@@ -75,6 +77,7 @@ def quantize(
         (folder / "model.tflite").read_bytes(),
         {part: np.load(folder / f"float_{part}.npy") for part in PARTS},
         {part: np.load(folder / f"int8_{part}.npy") for part in PARTS},
+        np.load(folder / "plain_val.npy"),
         answer.versions,
     )
 

@@ -59,6 +59,7 @@ class Facts:
         engine: holds the int8 model.
         decision: temperature and limits.
         parity: of both models on `val`.
+        plain_agrees: whether the int8 model's verdicts are the same without XNNPACK.
         golden: the golden images.
         sample: the images of the calibration.
         invoke_ms: how long one inference took here, in milliseconds.
@@ -72,6 +73,7 @@ class Facts:
     engine: Engine
     decision: DecisionSpec
     parity: Parity
+    plain_agrees: bool
     golden: Sequence[Golden]
     sample: Sequence[SplitRow]
     invoke_ms: float
@@ -144,14 +146,20 @@ def _model_spec(facts: Facts, model_file: str) -> ModelSpec:
             )
         ],
         runtimes=[
-            RuntimeRecord(
-                name=engine.name,
-                version=engine.version,
-                arch=platform.machine(),
-                xnnpack=engine.xnnpack,
-                same_answers=True,  # the trial shows it, or nothing is published
-            )
+            # The trial shows the first, or nothing is published.
+            _runtime(engine, xnnpack=engine.xnnpack, same_answers=True),
+            _runtime(engine, xnnpack=False, same_answers=facts.plain_agrees),
         ],
+    )
+
+
+def _runtime(engine: Engine, *, xnnpack: bool, same_answers: bool) -> RuntimeRecord:
+    return RuntimeRecord(
+        name=engine.name,
+        version=engine.version,
+        arch=platform.machine(),
+        xnnpack=xnnpack,
+        same_answers=same_answers,
     )
 
 

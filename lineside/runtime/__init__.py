@@ -28,7 +28,9 @@ def installed_engines() -> tuple[str, ...]:
     )
 
 
-def open_engine(model: bytes, *, threads: int = 1, runtime: str | None = None) -> Engine:
+def open_engine(
+    model: bytes, *, threads: int = 1, runtime: str | None = None, xnnpack: bool = True
+) -> Engine:
     """Load a model.
 
     A malformed model can crash the process that loads it: one that nobody has tried is loaded
@@ -38,6 +40,8 @@ def open_engine(model: bytes, *, threads: int = 1, runtime: str | None = None) -
         model: the bytes of a .tflite file.
         threads: how many CPU threads one inference may use.
         runtime: a name in `ENGINES`; the best one that is installed if None.
+        xnnpack: False runs it as a device does that has no XNNPACK: slower, and int8 outputs are
+            some steps off.
 
     Raises:
         MissingExtraError: no engine, or not the wanted one, is installed.
@@ -52,4 +56,4 @@ def open_engine(model: bytes, *, threads: int = 1, runtime: str | None = None) -
         raise MissingExtraError(msg)
     module, _, name = ENGINES[usable[0]][1].partition(":")
     engine: type[Engine] = getattr(importlib.import_module(module), name)
-    return engine(model, threads)
+    return engine(model, threads, xnnpack=xnnpack)

@@ -19,9 +19,12 @@ class InterpreterEngine(Engine):
     """Where the class `Interpreter` is."""
 
     @override
-    def _load(self, model: bytes, threads: int) -> None:
-        interpreter: Any = importlib.import_module(self.module).Interpreter(
-            model_content=model, num_threads=threads
+    def _load(self, model: bytes, threads: int, *, xnnpack: bool) -> None:
+        module: Any = importlib.import_module(self.module)
+        kinds = module.OpResolverType
+        kernels = kinds.AUTO if xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter: Any = module.Interpreter(
+            model_content=model, num_threads=threads, experimental_op_resolver_type=kernels
         )
         interpreter.allocate_tensors()
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
