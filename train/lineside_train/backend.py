@@ -47,5 +47,7 @@ def versions() -> dict[str, str]:
     from platform import python_version
 
     backend = load_keras().backend.backend()
-    packages = ("lineside", "keras", backend, "numpy", "opencv-python-headless")
-    return {"python": python_version()} | {package: version(package) for package in packages}
+    found = {package: version(package) for package in ("lineside", "keras", backend, "numpy")}
+    # OpenCV's package has several names.
+    opencv = str(require("cv2", extra="runtime").__version__)
+    return {"python": python_version(), **found, "opencv": opencv}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.errors import TrainError
+from lineside.extras import quiet_native
 from lineside_train.augment import augmentation
 from lineside_train.backend import load_keras
 from lineside_train.networks import build_network
@@ -63,18 +64,15 @@ def train_network(train: Examples, val: Examples, labels: int, options: TrainOpt
         options: how.
 
     Raises:
-        TrainError: the loss is no longer a number, or the memory is not enough.
+        TrainError: the loss is no longer a number.
     """
     keras = load_keras()
-    keras.utils.set_random_seed(options.seed)
+    with quiet_native():  # for jax it loads TensorFlow as well, where that is installed
+        keras.utils.set_random_seed(options.seed)
     network = build_network(options, train.tensors.shape[-1], labels)
-    x = pixels = keras.Input(train.tensors.shape[1:])
-    for layer in augmentation(options):
-        x = layer(x)
-    trainee = keras.Model(pixels, network(x))
-    steps = math.ceil(len(train.truth) / options.batch_size)
+    steps = max(1, len(train.truth) // options.batch_size)
     epochs = options.total_epochs(steps)
-    trainee.compile(
+    network.compile(
         _optimizer(options, steps, epochs),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["accuracy"],
@@ -87,11 +85,10 @@ def train_network(train: Examples, val: Examples, labels: int, options: TrainOpt
     weights = len(train.truth) / (labels * np.bincount(train.truth, minlength=labels))
     started = time.monotonic()
     with epoch_progress(epochs, steps) as shown:
-        history = trainee.fit(
-            train.tensors,
-            train.truth,
-            sample_weight=weights[train.truth],
-            batch_size=options.batch_size,
+        history = network.fit(
+            _batches(train, weights, options),
+            steps_per_epoch=steps,
+            shuffle=False,  # they come shuffled
             epochs=epochs,
             validation_data=(val.tensors, val.truth, weights[val.truth]),
             validation_batch_size=PREDICT_BATCH,
@@ -101,6 +98,25 @@ def train_network(train: Examples, val: Examples, labels: int, options: TrainOpt
     _check_finite(history, options)
     values = {name: [float(value) for value in values] for name, values in history.items()}
     return Trained(network, values, time.monotonic() - started)
+
+
+def _batches(
+    train: Examples, weights: npt.NDArray[np.float64], options: TrainOptions
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+    """Full batches without end, in another order each epoch, augmented; with labels and weights."""
+    convert = load_keras().ops.convert_to_numpy
+    chain = augmentation(options)
+    random = np.random.default_rng(options.seed)
+    size = min(options.batch_size, len(train.truth))
+    while True:
+        order = random.permutation(len(train.truth))
+        for start in range(0, len(order) - size + 1, size):
+            chosen = order[start : start + size]
+            images = train.tensors[chosen].astype(np.float32)
+            for layer in chain:
+                images = layer(images, training=True)
+            truth = train.truth[chosen]
+            yield convert(images), truth, weights[truth]
 
 
 def _check_finite(history: dict[str, list[float]], options: TrainOptions) -> None:

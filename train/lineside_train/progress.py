@@ -43,7 +43,7 @@ def epoch_progress(epochs: int, steps: int) -> Iterator[Any]:
             progress.update(task, description=_said(epoch, epochs, logs))
 
         yield callbacks.LambdaCallback(
-            on_train_batch_end=lambda _batch, _logs: progress.advance(task), on_epoch_end=show
+            on_train_batch_end=lambda *_, **__: progress.advance(task), on_epoch_end=show
         )
 
 
