@@ -127,8 +127,6 @@ class MqttClient:
             files at each attempt, so that renewed ones are used.
         client_id: our name at the broker. A second client of the same name takes its place.
         subscriptions: filters, renewed with each connection (QoS 1).
-        will: what the broker publishes when we vanish.
-        hooks: what to call.
         backoff_s: seconds before the second attempt, and at most. Each pause is drawn evenly
             from 0 to its limit, which doubles each time, so that a plant full of stations does
             not return at one instant.
@@ -150,16 +148,14 @@ class MqttClient:
         client_id: str,
         *,
         subscriptions: Sequence[str] = (),
-        will: Outgoing | None = None,
-        hooks: Hooks = Hooks(),
         backoff_s: tuple[float, float] = (1.0, 30.0),
     ) -> None:
         self._mqtt = check_mqtt(mqtt)
-        require("paho.mqtt.client", extra="agent")
+        require("paho.mqtt.client", extra="mqtt")
         self._client_id = client_id
         self._subscriptions = tuple(subscriptions)
-        self._will = will
-        self._hooks = hooks
+        self._will: Callable[[], Outgoing] | None = None
+        self._hooks = Hooks()
         self._backoff_s = backoff_s
         self._queue: deque[Outgoing] = deque()
         self._in_flight: dict[int, Outgoing] = {}
@@ -185,8 +181,17 @@ class MqttClient:
         """The broker as host:port."""
         return faults.address(self._mqtt)
 
-    def start(self) -> None:
-        """Begin to connect, in the background."""
+    def start(
+        self, hooks: Hooks | None = None, *, will: Callable[[], Outgoing] | None = None
+    ) -> None:
+        """Begin to connect, in the background.
+
+        Args:
+            hooks: what to call.
+            will: gives what the broker publishes when we vanish; asked at each connection.
+        """
+        self._hooks = hooks or Hooks()
+        self._will = will
         self._thread.start()
 
     def publish(self, message: Outgoing) -> None:
@@ -302,7 +307,7 @@ class MqttClient:
         self._detail, self._closing = "", (0, "")
         client = new_client(self._mqtt, self._client_id)
         if self._will is not None:
-            will = self._will
+            will = self._will()
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect

@@ -29,7 +29,7 @@ def new_client(mqtt: MqttSettings, client_id: str) -> paho.Client:
     Raises:
         BrokerError: a password, certificate or key can't be read.
     """
-    module = require("paho.mqtt.client", extra="agent")
+    module = require("paho.mqtt.client", extra="mqtt")
     client: paho.Client = module.Client(
         module.CallbackAPIVersion.VERSION2,
         client_id=client_id,

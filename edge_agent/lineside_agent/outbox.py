@@ -135,10 +135,13 @@ class Outbox:
     Args:
         path: the SQLite file; begun if it is not there.
         boot: the UUID of this start of the agent.
+        first_id: the lowest id that new messages get. It keeps the ids of a file that was moved
+            aside from being given again while they are in use.
 
     Attributes:
         pending: how many messages are to be published.
         kept: how many messages there are.
+        next_id: the id that the next message gets.
         cut_off: the boots before this one that ended without a stop, such as by a power loss.
             Said once: the next boot does not list them again.
 
@@ -148,8 +151,9 @@ class Outbox:
         StorageError: the disk is full or can't be written.
     """
 
-    def __init__(self, path: Path, boot: str) -> None:
+    def __init__(self, path: Path, boot: str, *, first_id: int = 1) -> None:
         self.path = path
+        self.next_id = first_id
         self._boot = boot
         self._lock = _lock(path)
         self._apsw = require("apsw", extra="agent")
@@ -183,7 +187,8 @@ class Outbox:
             db.execute("INSERT OR REPLACE INTO boots VALUES (?, 0)", (self._boot,))
         self.pending: int = db.execute("SELECT count(*) FROM messages WHERE state = 0").get
         self.kept: int = db.execute("SELECT count(*) FROM messages").get
-        self._next_id: int = db.execute("SELECT coalesce(max(id), 0) + 1 FROM messages").get
+        highest: int = db.execute("SELECT coalesce(max(id), 0) FROM messages").get
+        self.next_id = max(self.next_id, highest + 1)
         ran = db.execute("SELECT coalesce(max(at), 0) FROM messages WHERE state > 0").get
         self._began = time.monotonic() - ran
         self._series: dict[str, int] = {}
@@ -263,7 +268,7 @@ class Outbox:
                 series[stream] = self._begin_series(db, stream)
             rows = [
                 Row(number, series[entry.stream], entry.seq, entry.stream, entry.payload)
-                for number, entry in enumerate(entries, start=self._next_id)
+                for number, entry in enumerate(entries, start=self.next_id)
             ]
             db.executemany(
                 "INSERT INTO messages VALUES (?, ?, ?, 0, 0, ?)",
@@ -277,7 +282,7 @@ class Outbox:
             )
             changed = db.total_changes() - changed
         self._series = series
-        self._next_id += len(rows)
+        self.next_id += len(rows)
         self.kept += len(rows)
         self.pending += len(rows) - changed
         return rows

@@ -1,0 +1,172 @@
+"""`lineside agent check`: what is right and what is wrong with a station, tried for real."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+from lineside.errors import BrokerError, CameraError, LinesideError
+from lineside.files import storage_error
+from lineside.image import check_frame
+from lineside.inspector import Inspector
+from lineside.messages import Event, encode
+from lineside.mqtt import Delivery, MqttClient, Outgoing
+from lineside.settings import CameraSettings, Settings, StreamSettings
+from lineside.topics import Topics
+from lineside_agent.agent import load_model
+from lineside_agent.sources import EndOfSourceError, Shot, make_source
+
+FRAME_S: Final = 12.0
+"""Seconds that a camera may take to give its first frame."""
+
+BROKER_S: Final = 12.0
+"""Seconds that the broker may take to accept the connection, and again a message."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried.
+
+    Attributes:
+        what: such as `camera cam0`.
+        ok: whether it is right.
+        line: what was found, or what is wrong and the way out.
+    """
+
+    what: str
+    ok: bool
+    line: str
+
+
+def check_station(settings: Settings, *, broker: bool = True) -> Iterator[Finding]:
+    """Try all that a station needs, one thing after the other.
+
+    Args:
+        settings: of the station.
+        broker: whether to try the broker too.
+    """
+    inspectors: dict[str, Inspector] = {}
+    for model in settings.model:
+
+        def load() -> str:
+            inspector = inspectors[model.name] = load_model(model)  # noqa: B023 - called at once
+            manifest, engine = inspector.bundle.manifest, inspector.engine
+            count = len(manifest.golden)
+            return (
+                f"{manifest.name} {manifest.version} on {engine.name} {engine.version}, "
+                f"{'with' if engine.xnnpack else 'without'} XNNPACK, {count} golden images pass"
+            )
+
+        yield _try(f"model {model.name}", load)
+    cameras = {camera.name: camera for camera in settings.camera}
+    for stream in settings.stream:
+        camera, looks = cameras[stream.camera], inspectors.get(stream.model)
+        yield _try(
+            f"camera {stream.camera}",
+            lambda: _camera(camera, looks, stream),  # noqa: B023 - called at once
+        )
+    yield _try("outbox", lambda: _outbox(Path(settings.outbox.path)))
+    if broker:
+        yield _try("broker", lambda: _broker(settings))
+
+
+def _try(what: str, work: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, ok=True, line=work())
+    except LinesideError as error:
+        return Finding(what, ok=False, line=str(error))
+
+
+def _camera(camera: CameraSettings, inspector: Inspector | None, stream: StreamSettings) -> str:
+    """Take one frame, and look at it where there is a model."""
+    shot = _first_shot(camera)
+    if shot.frame is None:
+        msg = f"camera {camera.name!r}: {shot.part_id} can't be read: {shot.problem}"
+        raise CameraError(msg)
+    height, width = check_frame(shot.frame).shape[:2]
+    line = f"gives frames of {width}x{height} pixels"
+    if inspector is None:
+        return line
+    found = inspector.inspect(shot.frame, camera.roi)
+    return f"{line}; stream {stream.name} says {found.answer.verdict} of one"
+
+
+def _first_shot(camera: CameraSettings) -> Shot:
+    """The first frame of a camera.
+
+    Raises:
+        CameraError: there is none.
+    """
+    source = make_source(camera)
+    try:
+        source.open()
+        until = time.monotonic() + FRAME_S
+        while time.monotonic() < until:
+            shot = source.take(0.2)
+            if shot is not None:
+                return shot
+            if source.trouble is not None:
+                raise CameraError(source.trouble)
+    except EndOfSourceError as error:
+        msg = f"camera {camera.name!r} gives no frame"
+        raise CameraError(msg) from error
+    finally:
+        source.close()
+    msg = f"camera {camera.name!r} gave no frame within {FRAME_S:g} s"
+    raise CameraError(msg)
+
+
+def _outbox(path: Path) -> str:
+    """Write beside the outbox. It is not opened: the agent may be running."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(b"\0" * 4096)
+        free = shutil.disk_usage(path.parent).free / 1e6
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return f"{path.parent} can be written, {free:,.0f} MB are free"
+
+
+def _broker(settings: Settings) -> str:
+    """Connect, and publish an event.
+
+    Raises:
+        BrokerError: that fails.
+    """
+    station, mqtt = settings.station, settings.mqtt
+    # A name of its own: that of the agent would end the running agent's connection.
+    client = MqttClient(mqtt, f"lineside-{station.site}-{station.name}-check")
+    client.start()
+    try:
+        if not client.wait_connected(BROKER_S):
+            raise BrokerError(client.error)
+        event = Event(
+            site=station.site,
+            station=station.name,
+            boot=str(uuid.uuid4()),
+            at=datetime.now(timezone.utc),
+            kind="checked",
+            message="the configuration was checked",
+        )
+        answers: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        topic = Topics(station.site, station.name, mqtt.prefix).event()
+        client.publish(Outgoing(topic, encode(event), on_done=answers.put))
+        try:
+            delivery = answers.get(timeout=BROKER_S)
+        except queue.Empty:
+            delivery = Delivery(ok=False, reason=client.error or "no answer")
+    finally:
+        client.stop()
+    if not delivery.ok:
+        msg = f"broker {client.address} does not take messages on {topic}: {delivery.reason}"
+        raise BrokerError(msg)
+    return f"{client.address} accepts us and our messages over MQTT {mqtt.protocol}"

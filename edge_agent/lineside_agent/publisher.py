@@ -1,0 +1,277 @@
+"""What is on disk goes to the broker: live results first, then the backlog, each until it is done.
+
+    offer (live) ──┐
+                   ├─▶ sent: at most WINDOW ──▶ MqttClient ──▶ done ──▶ taken by the keeper
+    refill (disk) ─┘         │
+                             └─ refused: kept, and tried again later
+
+MQTT 5: a message is done when the broker acknowledged it with success. MQTT 3.1.1 has no word
+for a refusal, so there it is done when it came back to us, since we subscribe to our own
+results; one that was acknowledged and does not come back within ECHO_S counts as unconfirmed
+and is not repeated for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal
+
+from lineside.mqtt import Delivery, Incoming, Outgoing
+from lineside.topics import Topics
+from lineside_agent.outbox import EVENTS, Row, State
+
+WINDOW: Final = 64
+"""Messages handed to the client at most; it has up to 20 of them in flight."""
+
+LIVE: Final = 1000
+"""Live messages held in memory at most; others wait on disk and come as backlog."""
+
+PAGE: Final = 1000
+"""Messages read from disk at once."""
+
+ECHO_S: Final = 10.0
+"""Seconds that a message may take to come back over MQTT 3.1.1."""
+
+ECHOES: Final = 1000
+"""Acknowledged messages whose echo is awaited at most."""
+
+RETRY_S: Final = 30.0
+"""Seconds until a refused message is tried again, and the longest pause between refusals."""
+
+REFUSED: Final = 1000
+"""Refused messages held in memory at most; others wait on disk."""
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """A message on its way over MQTT 3.1.1.
+
+    Attributes:
+        row: the message; None if it counts as unconfirmed already, and only tells whether
+            echoes come again.
+        until: when to stop waiting, on the monotonic clock; None until it is acknowledged.
+    """
+
+    row: Row | None
+    until: float | None = None
+
+
+class Publisher:
+    """Feeds the MQTT client from memory and notes what became of each message.
+
+    Its methods may be called from any thread and never wait for disk or network.
+
+    Args:
+        send: gives a message to the client, such as `MqttClient.publish`.
+        topics: of the station.
+        echo: whether a message is done only when it came back (MQTT 3.1.1).
+
+    Attributes:
+        wake: called when there is something for the keeper to do.
+        refusal: why the broker refuses messages, by the name it gives; None if it does not.
+        delivery: `unconfirmed` while messages are acknowledged and don't come back.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Outgoing], None],
+        topics: Topics,
+        *,
+        echo: bool,
+    ) -> None:
+        self._send = send
+        self._topics = topics
+        self._echo = echo
+        self._lock = threading.Lock()
+        self._live: deque[Row] = deque()
+        self._backlog: deque[Row] = deque()
+        self._sent: dict[int, Row] = {}
+        self._refused: dict[int, tuple[Row, float]] = {}
+        self._awaited: dict[tuple[str, bytes], _Awaited] = {}
+        self._done: list[tuple[int, State]] = []
+        self._held: set[int] = set()
+        self._refusals = 0
+        self._paused_until = 0.0
+        self.wake: Callable[[], None] = lambda: None
+        self.refusal: str | None = None
+        self.delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
+
+    @classmethod
+    def subscriptions(cls, topics: Topics) -> tuple[str, ...]:
+        """What a client subscribes to, to hear its own messages back."""
+        return (topics.result("+"), topics.event())
+
+    # What the keeper calls.
+
+    def offer(self, rows: Iterable[Row]) -> None:
+        """Take what was committed just now; what there is no room for comes back as backlog."""
+        with self._lock:
+            for row in rows:
+                if len(self._live) >= LIVE:
+                    break
+                self._live.append(row)
+                self._held.add(row.id)
+            self._pump()
+
+    def refill(self, rows: Iterable[Row]) -> None:
+        """Take messages read from disk; those that are held already are left out."""
+        with self._lock:
+            for row in rows:
+                if row.id not in self._held:
+                    self._backlog.append(row)
+                    self._held.add(row.id)
+            self._pump()
+
+    def wants_backlog(self, pending: int) -> bool:
+        """Whether to read from disk, where `pending` messages are not done."""
+        return len(self._backlog) < PAGE // 2 and pending > len(self._held)
+
+    @property
+    def done_count(self) -> int:
+        """How many messages are done and not taken."""
+        return len(self._done)
+
+    def take_done(self) -> list[tuple[int, State]]:
+        """What is done, since the last call."""
+        with self._lock:
+            done, self._done = self._done, []
+            return done
+
+    def give_back(self, done: list[tuple[int, State]]) -> None:
+        """What was taken could not be noted on disk."""
+        with self._lock:
+            self._done[:0] = done
+
+    def forget(self, done: Iterable[tuple[int, State]]) -> None:
+        """What was taken is noted on disk, so the backlog won't bring it again."""
+        with self._lock:
+            self._held.difference_update(number for number, _ in done)
+
+    # What the client calls.
+
+    def on_message(self, message: Incoming) -> None:
+        """A message came: perhaps our own, back from the broker."""
+        with self._lock:
+            awaited = self._awaited.pop((message.topic, message.payload), None)
+            if awaited is None:
+                return
+            self.delivery = "confirmed"
+            if awaited.row is not None:
+                self._finish(awaited.row, State.CONFIRMED)
+            self._pump()
+
+    def on_subscribed(self, refused: tuple[str, ...]) -> None:
+        """The broker answered our subscriptions."""
+        if self._echo and refused:
+            with self._lock:
+                self.delivery = "unconfirmed"
+
+    def on_disconnect(self) -> None:
+        """The connection was lost: what was acknowledged and did not come back goes again.
+
+        What was not acknowledged, the client sends again itself.
+        """
+        with self._lock:
+            rows = [a.row for a in self._awaited.values() if a.row is not None]
+            again = [row for row in rows if row.id not in self._sent]
+            self._backlog.extendleft(reversed(again))
+            self._awaited = {
+                key: a
+                for key, a in self._awaited.items()
+                if a.row is not None and a.row.id in self._sent
+            }
+            self._pump()
+
+    def tick(self) -> None:
+        """Look at the clock: echoes that did not come, refused messages to try again."""
+        now = time.monotonic()
+        with self._lock:
+            for key, awaited in list(self._awaited.items()):
+                if awaited.until is None or awaited.until > now:
+                    continue
+                if awaited.row is not None:
+                    self.delivery = "unconfirmed"
+                    self._finish(awaited.row, State.UNCONFIRMED)
+                del self._awaited[key]
+            for row, again_at in list(self._refused.values()):
+                if again_at <= now:
+                    del self._refused[row.id]
+                    self._backlog.append(row)
+            self._pump()
+
+    # Behind the lock.
+
+    def _pump(self) -> None:
+        """Hand over what waits, as far as the window goes."""
+        # A broker that refuses is asked with one message at a time.
+        window = 1 if self._refusals else WINDOW
+        if self._refusals and time.monotonic() < self._paused_until:
+            return
+        while len(self._sent) < window and (self._live or self._backlog):
+            if self._echo and self.delivery == "confirmed" and len(self._awaited) >= ECHOES:
+                return
+            row = self._live.popleft() if self._live else self._backlog.popleft()
+            if len(self._backlog) == PAGE // 2 - 1:
+                self.wake()
+            topic = (
+                self._topics.event() if row.stream == EVENTS else self._topics.result(row.stream)
+            )
+            self._sent[row.id] = row
+            if self._echo:
+                self._await_echo((topic, row.payload), row)
+            answered = partial(self._answered, row, topic)
+            self._send(Outgoing(topic, row.payload, on_done=answered))
+
+    def _await_echo(self, key: tuple[str, bytes], row: Row) -> None:
+        if len(self._awaited) >= 2 * ECHOES:  # only where echoes don't come
+            oldest = next(iter(self._awaited))
+            if self._awaited[oldest].row is None:
+                del self._awaited[oldest]
+        self._awaited[key] = _Awaited(row)
+
+    def _answered(self, row: Row, topic: str, delivery: Delivery) -> None:
+        """The broker acknowledged a message, or refused it."""
+        with self._lock:
+            if self._sent.pop(row.id, None) is None:
+                return  # forgotten meanwhile
+            if not delivery.ok:
+                self._refuse(row, topic, delivery.reason)
+            else:
+                self._refusals, self.refusal = 0, None
+                if self._echo:
+                    self._acknowledged((topic, row.payload), row)
+                else:
+                    self._finish(row, State.CONFIRMED)
+            self._pump()
+
+    def _acknowledged(self, key: tuple[str, bytes], row: Row) -> None:
+        awaited = self._awaited.get(key)
+        if awaited is None:
+            return  # it came back already
+        awaited.until = time.monotonic() + ECHO_S
+        if self.delivery == "unconfirmed":
+            awaited.row = None
+            self._finish(row, State.UNCONFIRMED)
+
+    def _refuse(self, row: Row, topic: str, reason: str) -> None:
+        self._awaited.pop((topic, row.payload), None)
+        self._refusals += 1
+        self.refusal = reason
+        now = time.monotonic()
+        # One refusal may be about one message; several are about us.
+        if self._refusals > 1:
+            self._paused_until = now + min(RETRY_S, 2.0 ** (self._refusals - 2))
+        if len(self._refused) < REFUSED:
+            self._refused[row.id] = (row, now + RETRY_S)
+        else:
+            self._held.discard(row.id)
+
+    def _finish(self, row: Row, state: State) -> None:
+        self._done.append((row.id, state))
+        if len(self._done) == PAGE // 2:
+            self.wake()

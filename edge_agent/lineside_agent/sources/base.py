@@ -1,0 +1,151 @@
+"""What every source of frames is."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import ClassVar, Literal
+
+from lineside.errors import CameraError
+from lineside.image import Frame
+
+State = Literal["ok", "lost", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One frame, or the reason why there is none where there should be one.
+
+    Attributes:
+        frame: uint8, height x width x 3, BGR; None if there is a problem.
+        mono_ns: when it was captured, in ns of the monotonic clock.
+        captured_at: the same for people, in UTC.
+        part_id: what the part is called, where the source knows.
+        problem: why there is no frame; the part becomes a `no_read`.
+    """
+
+    frame: Frame | None
+    mono_ns: int
+    captured_at: datetime
+    part_id: str | None = None
+    problem: str | None = None
+
+    @classmethod
+    def now(
+        cls, frame: Frame | None, *, part_id: str | None = None, problem: str | None = None
+    ) -> Shot:
+        """A shot that was captured at this moment."""
+        return cls(frame, time.monotonic_ns(), datetime.now(timezone.utc), part_id, problem)
+
+
+class EndOfSourceError(Exception):
+    """A finite source has given all it has. Not an error of anybody's: the loop's way out."""
+
+
+class Source(ABC):
+    """A camera, a file, a folder: where frames come from.
+
+    A subclass must override `_open`, `_take` and `_close`, which may raise anything: the public
+    methods raise CameraError from it. It must set `finite`, and may count `dropped` and override
+    `state` and `trouble`. It is used by one thread, but for `state`, `trouble` and `dropped`.
+
+    Args:
+        name: the camera's name, for messages.
+        where: what follows the scheme in the settings, such as a folder or a device.
+        rate: frames a second at most; 0 for no limit. Only finite sources keep to it.
+
+    Attributes:
+        finite: whether it ends, waits for whoever takes, and drops nothing. A live source gives
+            its newest frame and drops older ones.
+        dropped: frames that were replaced by a newer one before they were taken.
+    """
+
+    finite: ClassVar[bool]
+
+    def __init__(self, name: str, where: str, *, rate: float = 0.0) -> None:
+        self.name = name
+        self.where = where
+        self.dropped = 0
+        self._period_s = 1.0 / rate if rate > 0 else 0.0
+        self._next_at = 0.0
+        self._ended = False
+
+    @property
+    def state(self) -> State:
+        """`ok`, `lost` while no frames come, `ended` when there are no more."""
+        return "ended" if self._ended else "ok"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no frames come, in one line; None if they do."""
+        return None
+
+    def open(self) -> None:
+        """Get ready.
+
+        Raises:
+            CameraError: a finite source is not there. A live one is waited for: see `state`.
+        """
+        try:
+            self._open()
+        except CameraError:
+            raise
+        except Exception as error:  # drivers raise what they like
+            msg = f"camera {self.name!r} can't be opened: {error}"
+            raise CameraError(msg) from error
+
+    def take(self, timeout_s: float) -> Shot | None:
+        """The next frame; of a live source one that nobody has taken yet.
+
+        Args:
+            timeout_s: how long to wait for it.
+
+        Returns:
+            None if none came within the time.
+
+        Raises:
+            EndOfSourceError: there are no more.
+            CameraError: the source failed.
+        """
+        if self._ended:
+            raise EndOfSourceError
+        if self.finite and self._period_s:
+            wait = self._next_at - time.monotonic()
+            if wait > timeout_s:
+                time.sleep(timeout_s)
+                return None
+            if wait > 0:
+                time.sleep(wait)
+        try:
+            shot = self._take(timeout_s)
+        except EndOfSourceError:
+            self._ended = True
+            raise
+        except CameraError:
+            raise
+        except Exception as error:  # drivers raise what they like
+            msg = f"camera {self.name!r} failed: {error}"
+            raise CameraError(msg) from error
+        # The beat is kept; after a pause longer than one beat it starts anew, without a burst.
+        now = time.monotonic()
+        late = now - self._next_at > self._period_s
+        self._next_at = (now if late else self._next_at) + self._period_s
+        return shot
+
+    def close(self) -> None:
+        """Let go of the hardware. May be called twice, and before `open`."""
+        self._close()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Get ready, or raise CameraError with one line for a person."""
+
+    @abstractmethod
+    def _take(self, timeout_s: float) -> Shot | None:
+        """The next frame within the time, or EndOfSourceError."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Let go of the hardware."""

@@ -1,0 +1,67 @@
+"""`images:FOLDER`: the image files of a folder, sorted by name, as they would come down a line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Final
+
+from typing_extensions import override
+
+from lineside.errors import CameraError, ImageError
+from lineside.image import decode
+from lineside_agent.sources.base import EndOfSourceError, Shot, Source
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+"""What an image file's name ends in, in small letters; other files are not looked at."""
+
+MAX_FILE_BYTES: Final = 256 * 1024 * 1024
+
+
+class ImagesSource(Source):
+    """Every image below a folder, in the order of the paths. The part's id is the path there.
+
+    An image that can't be read is a part too: a shot with a problem, never skipped.
+    """
+
+    finite: ClassVar[bool] = True
+
+    @override
+    def _open(self) -> None:
+        folder = Path(self.where)
+        if not folder.is_dir():
+            msg = f"camera {self.name!r}: no folder {folder}"
+            raise CameraError(msg)
+        found = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+        files = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
+        if not files:
+            msg = f"camera {self.name!r}: {folder} holds no image ({', '.join(sorted(SUFFIXES))})"
+            raise CameraError(msg)
+        self._files: Iterator[Path] = iter(files)
+
+    @override
+    def _take(self, timeout_s: float) -> Shot | None:
+        file = next(self._files, None)
+        if file is None:
+            raise EndOfSourceError
+        # A name that is no UTF-8 can't be sent as it is.
+        name = os.fsencode(file.relative_to(self.where)).decode("utf-8", "replace")
+        empty = Shot.now(None, part_id=name)
+        try:
+            frame = decode(_read(file), name="image")
+        except (ImageError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            return Shot(None, empty.mono_ns, empty.captured_at, name, problem=f"{reason}")
+        return Shot(frame, empty.mono_ns, empty.captured_at, name)
+
+    @override
+    def _close(self) -> None:
+        self._files = iter(())
+
+
+def _read(file: Path) -> bytes:
+    if file.stat().st_size > MAX_FILE_BYTES:
+        msg = f"larger than {MAX_FILE_BYTES} bytes"
+        raise ImageError(msg)
+    return file.read_bytes()
