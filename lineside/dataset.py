@@ -108,16 +108,17 @@ class _Checked:
     problem: str = ""
 
 
-def read_dataset(root: Path) -> Dataset:
+def read_dataset(root: Path, *, min_labels: int = 2) -> Dataset:
     """Walk a folder of photos, hash each image and check that it can be decoded.
 
     Hidden files are ignored. Links are followed where they lead to a file inside the root.
 
     Args:
         root: holds one folder for each label; photos may lie in folders below that.
+        min_labels: how many labels there must be at least.
 
     Raises:
-        DatasetError: no such folder, no images, fewer than two labels, or a label that can't be
+        DatasetError: no such folder, no images, too few labels, or a label that can't be
             used as one.
     """
     files, notices = _walk(root)
@@ -134,7 +135,7 @@ def read_dataset(root: Path) -> Dataset:
     for empty in sorted(_folders(root) - set(labels)):
         message = f"the label {empty!r} has no usable image and is left out"
         notices.append(Notice("empty", message, ()))
-    if len(labels) < 2:
+    if len(labels) < min_labels:
         raise DatasetError(_too_few(root, labels, notices))
     return Dataset(root, labels, photos, tuple(notices), all(one.gray for one in usable))
 

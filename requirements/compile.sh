@@ -10,3 +10,6 @@ $compile --extra agent -c requirements/development.txt -o requirements/device.tx
 uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
   --no-header --no-annotate requirements/test.in -c requirements/development.txt \
   -o requirements/test.txt
+uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+  --no-header --no-annotate pyproject.toml requirements/tflite-runtime.in \
+  -o requirements/tflite-runtime.txt

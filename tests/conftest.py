@@ -33,8 +33,12 @@ def run_folder(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle made of that run."""
+    given = os.environ.get("LINESIDE_TEST_BUNDLE")
+    if given:
+        return Path(given)
+    run_folder: Path = request.getfixturevalue("run_folder")
     out = tmp_path_factory.mktemp("bundle") / "bundle"
     lineside("convert", run_folder, "--out", out)
     return out

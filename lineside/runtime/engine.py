@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from lineside.errors import EngineError
 
@@ -29,6 +30,12 @@ class TensorInfo:
     dtype: str
     scale: float
     zero_point: int
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"{self.dtype} {list(self.shape)}, scale {self.scale:g}, zero point {self.zero_point}"
+        )
 
     def dequantize(self, values: Tensor) -> npt.NDArray[np.float64]:
         """The real values of stored ones."""

@@ -105,6 +105,27 @@ def try_bundle(
     return report.trial
 
 
+def load_bundle(path: Path, *, threads: int = 1, runtime: str | None = None) -> Inspector:
+    """Open a bundle for use: check it, try it in a child process, load it.
+
+    Args:
+        path: a folder or a zip file.
+        threads: how many CPU threads one inference may use.
+        runtime: which engine; the best one that is installed if None.
+
+    Raises:
+        BundleError: the bundle is refused.
+        MissingExtraError: no engine is installed.
+        EngineError: its model can't be used on this machine.
+    """
+    bundle = open_bundle(path)
+    trial = try_bundle(path, threads=threads, runtime=runtime)
+    if trial.digest != bundle.digest:
+        msg = f"{path} was replaced while it was tried: {bundle.digest} became {trial.digest}"
+        raise EngineError(msg)
+    return Inspector(bundle, threads=threads, runtime=runtime)
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -152,7 +173,8 @@ def main() -> None:
     try:
         report = _Report(trial=_try(args.bundle, args.threads, args.runtime))
     except LinesideError as error:
-        report = _Report(error=str(error))
+        text, path = str(error), str(args.bundle)
+        report = _Report(error=text if path in text else f"{path} is refused: {text}")
     # The engine's own lines may be on stdout too: the report is the last one.
     sys.stdout.buffer.write(b"\n" + msgspec.json.encode(report) + b"\n")
     sys.stdout.flush()

@@ -1,0 +1,65 @@
+"""Bundles that are wrong in one way, made of a right one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineside.bundle import Bundle, open_bundle, write_bundle
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a bundle's manifest.json in place; hashes stay as they are."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def with_model(folder: Path, out: Path, model: bytes) -> Bundle:
+    """The same bundle with another model.tflite, listed with its right hash."""
+    bundle = open_bundle(folder)
+    files = {name: data for name, data in bundle.files.items() if name != "manifest.json"}
+    return write_bundle(out, bundle.manifest, files | {"model.tflite": model})
+
+
+def listed(folder: Path, name: str, data: bytes) -> None:
+    """Put a file into a bundle, listed with its right hash."""
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(data)
+    record = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    edit_manifest(folder, lambda manifest: manifest["files"].update({name: record}))
+
+
+def edit_model(model: bytes, change: Callable[[Any], None]) -> bytes:
+    """Take a .tflite apart, change it, and put it together again; needs ai-edge-litert."""
+    schema = pytest.importorskip(
+        "ai_edge_litert.schema_py_generated", reason="taking a model apart needs ai-edge-litert"
+    )
+    flatbuffers = pytest.importorskip("flatbuffers")
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    change(tree)
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def crash(tree: Any) -> None:  # noqa: ANN401 - generated code without types
+    """Leave out the second input of the second operator: running it kills the process."""
+    operator = tree.subgraphs[0].operators[1]
+    inputs = operator.inputs.copy()
+    inputs[1] = -1
+    operator.inputs = inputs
+
+
+def negate_last_layer(tree: Any) -> None:  # noqa: ANN401 - the same
+    """Turn the weights of the last dense layer round: it loads, runs, and answers the opposite."""
+    graph = tree.subgraphs[0]
+    weights = graph.tensors[graph.operators[-1].inputs[1]]
+    buffer = tree.buffers[weights.buffer]
+    buffer.data = (-buffer.data.view("int8").clip(-127)).view("uint8")
