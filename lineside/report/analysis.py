@@ -162,12 +162,13 @@ def curve(positive: Bools, scores: Floats) -> Curve | None:
     metrics = require("sklearn.metrics", extra="report")
     false_alarms, caught, _ = metrics.roc_curve(positive, scores)
     precision, recall, _ = metrics.precision_recall_curve(positive, scores, drop_intermediate=True)
+    found = recall > 0  # where nothing is found yet, precision is arbitrary
     return Curve(
         false_alarms,
         caught,
         float(metrics.roc_auc_score(positive, scores)),
-        recall,
-        precision,
+        recall[found],
+        precision[found],
         float(metrics.average_precision_score(positive, scores)),
     )
 

@@ -15,7 +15,7 @@ from lineside.report.analysis import Differences, Indices, Judged, Outcomes
 from lineside.report.data import ReportData
 from lineside.report.pictures import Thumbnail, thumbnail
 
-EXAMPLES: Final = 48
+EXAMPLES: Final = 90
 """Pictures of examples at most, all labels together (one for each label at least)."""
 
 EXAMPLES_EACH: Final = 6

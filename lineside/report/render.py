@@ -38,6 +38,7 @@ def render_report(data: ReportData) -> str:
         "data": data,
         "sorting": is_sorting(data.labels),
         "limits": limits_of(data.decision),
+        "costs": summary.costs(data.decision) if data.decision else "",
         "parts": _counts(data),
         "history": list(charts.history_charts(data.history)),
         "measured": _measured(data) if len(data.files) else None,
@@ -59,11 +60,14 @@ def _measured(data: ReportData) -> dict[str, Any]:
     judged = models[-1]
     ends = [outcomes(data, one) for one in models]
     figured = [figures(data.truth, model.logits, data.labels) for model in data.models]
-    several = is_sorting(data.labels) or len(data.labels) > 2
-    label_plots, label_curves = charts.label_charts(data) if several else ([], {})
+    sorting = is_sorting(data.labels)
+    lines = charts.label_curves(data) if sorting or len(data.labels) > 2 else {}
     score_plots = [charts.score_chart(data, judged)]
-    if is_sorting(data.labels):
+    if sorting:
         score_plots.append(charts.coverage_chart(data, judged))
+    curves = [] if sorting else list(charts.bad_part_charts(data, models))
+    if lines:
+        curves += charts.label_charts(lines)
     return {
         "headline": summary.headline(data, judged, ends[-1]),
         "caveats": list(summary.caveats(data, ends[-1])),
@@ -72,8 +76,8 @@ def _measured(data: ReportData) -> dict[str, Any]:
         "score_plots": score_plots,
         "examples": list(gallery.examples(data, judged)),
         "mistakes": list(gallery.mistakes(data, judged, ends[-1])),
-        "curves": [*charts.bad_part_charts(data, models), *label_plots],
-        "label_curves": label_curves,
+        "curves": curves,
+        "label_curves": lines,
         "compared": [
             {"name": one.name, "ends": end, "figures": figure}
             for one, end, figure in zip(models, ends, figured, strict=True)

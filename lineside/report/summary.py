@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from lineside.decision import is_sorting
+from lineside.manifest import DecisionSpec
 from lineside.metrics import Figures
 from lineside.report.analysis import Judged, Outcomes, limits_of, share_interval
 from lineside.report.data import ReportData
@@ -74,15 +75,22 @@ def _enumerate(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
+def costs(decision: DecisionSpec) -> str:
+    """What the limits weigh, to go on with after a clause."""
+    if not decision.costs:
+        return ""
+    said = [f"{cost:g} for {what}" for what, cost in decision.costs.items()]
+    return f", with costs of {_enumerate(said)}"
+
+
 def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:
     """What the reader has to know before trusting the figures, a sentence each."""
     if is_sorting(data.labels):
-        what, count, of = "wrong labels", ends.bad, len(data.files)
+        what, count, of, kind = "wrong labels", ends.bad, len(data.files), "images"
     else:
-        what, count, of = "escapes", len(ends.escapes), ends.bad
+        what, count, of, kind = "escapes", len(ends.escapes), ends.bad, "bad parts"
     if of:
         low, high = share_interval(count, of)
-        kind = "images" if is_sorting(data.labels) else "bad parts"
         yield (
             f"With {of} {kind} to test on, the true share of {what} lies between "
             f"{percent(low)} and {percent(high)} (with 95{_SPACE}% confidence)."
@@ -91,9 +99,16 @@ def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:
     missing = [label.name for label, n in zip(data.labels, counts, strict=True) if n == 0]
     few = [label.name for label, n in zip(data.labels, counts, strict=True) if 0 < n < FEW]
     if missing:
-        yield f"No test image shows {', '.join(missing)}: nothing is known of that."
+        yield f"No test image shows {_names(missing)}: nothing is known of that."
     if few:
-        yield f"Fewer than {FEW} test images show {', '.join(few)}: figures for that are rough."
+        yield f"Fewer than {FEW} test images each show {_names(few)}: figures for that are rough."
+
+
+def _names(names: list[str]) -> str:
+    """The names, or the first of many."""
+    if len(names) <= 6:
+        return _enumerate(names)
+    return f"{', '.join(names[:5])} and {len(names) - 5} other labels"
 
 
 @dataclass(frozen=True)
