@@ -94,7 +94,7 @@ def _check_complete(data: bytes, name: str) -> None:
         raise ImageError(msg)
     # In a JPEG an end marker must follow the last start of a scan: the one of an embedded thumbnail
     # does not count, and some cameras pad their files behind it.
-    cut = (data.startswith(_JPEG) and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")) or (
+    cut = (data.startswith(_JPEG) and data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")) or (
         data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]
     )
     if cut:
