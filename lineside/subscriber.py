@@ -32,7 +32,7 @@ from lineside.messages import Message, Result, Status, decode
 from lineside.mqtt import Hooks, Incoming, MqttClient
 from lineside.sequence import SequenceSet
 from lineside.settings import MqttSettings
-from lineside.topics import Topic, Topics, parse_topic
+from lineside.topics import Topic, Topics, check_name, parse_topic
 
 log = logging.getLogger(__name__)
 
@@ -197,11 +197,15 @@ class Subscriber:
 
     Raises:
         SettingsError: the broker's settings contradict themselves.
+        MessageError: no site or station may be called so.
     """
 
     def __init__(self, mqtt: MqttSettings | str, *, site: str = "+", station: str = "+") -> None:
         if isinstance(mqtt, str):
             mqtt = MqttSettings(url=mqtt)
+        for what, name in (("site", site), ("station", station)):
+            if name != "+":
+                check_name(what, name)
         self.tracker = Tracker()
         self.counts: Counter[str] = Counter()
         self._prefix = mqtt.prefix
