@@ -36,11 +36,11 @@ MAX_FILE_BYTES: Final = 500_000_000
 MIN_IMAGES: Final = 3
 """Different images that each label needs: one for each part of the split."""
 
-_DONE_WITH: Final = {  # peculiarity -> what it is, and what is done with it
-    "16-bit": "have more than 8 bits a channel: their upper 8 bits are used",
-    "cmyk": "are CMYK: they are converted to RGB",
-    "alpha": "are partly transparent: transparency is dropped (in a TIFF: blended on black)",
-    "exif": "carry an EXIF rotation: it is applied",
+_PECULIAR: Final = {  # kind -> what it is, and what is done about it
+    "16-bit": ("images of more than 8 bits a channel", "they are reduced to 8"),
+    "cmyk": ("CMYK images", "they are converted to RGB"),
+    "alpha": ("images with transparency", "it is dropped (in a TIFF: blended on black)"),
+    "exif": ("images with an EXIF rotation", "it is applied"),
 }
 
 
@@ -184,15 +184,9 @@ def _walk(root: Path) -> tuple[list[str], list[Notice]]:
         elif path.is_file():
             check_label(file.split("/", 1)[0])
             files.append(file)
-    ignored = (
-        ("links", links, "links to folders, or out of the data folder: they are not followed"),
-        ("others", others, "files are no photos in a label's folder, and are left out"),
-    )
-    notices = [
-        Notice(kind, f"{len(found)} {what} (first: {found[0]!r})", tuple(found))
-        for kind, found, what in ignored
-        if found
-    ]
+    notices = _counted(
+        "links", links, "links to folders, or out of the data folder", "they are not followed"
+    ) + _counted("others", others, "files that are no photos of a label", "they are left out")
     return sorted(files), notices
 
 
@@ -253,7 +247,7 @@ def _check(root: Path, file: str) -> _Checked:
 
 
 def _peculiarities(data: bytes) -> frozenset[str]:
-    """What the header of an image says that a person may not expect: keys of `_DONE_WITH`."""
+    """What the header of an image says that a person may not expect: keys of `_PECULIAR`."""
     image: Any = require("PIL.Image", extra="report")
     image.MAX_IMAGE_PIXELS = MAX_PIXELS  # the decoder has refused any larger one already
     try:
@@ -272,12 +266,18 @@ def _peculiarities(data: bytes) -> frozenset[str]:
 
 def _peculiar(usable: Sequence[_Checked]) -> list[Notice]:
     notices = []
-    for kind, what in _DONE_WITH.items():
-        files = tuple(one.file for one in usable if kind in one.peculiarities)
-        if files:
-            message = f"{len(files)} images {what} (first: {files[0]!r})"
-            notices.append(Notice(kind, message, files))
+    for kind, (what, done) in _PECULIAR.items():
+        files = [one.file for one in usable if kind in one.peculiarities]
+        notices += _counted(kind, files, what, done)
     return notices
+
+
+def _counted(kind: str, files: Sequence[str], what: str, done: str) -> list[Notice]:
+    """One notice about all these files; none if there is no file."""
+    if not files:
+        return []
+    message = f"{what}: {len(files)} (first: {files[0]!r}); {done}"
+    return [Notice(kind, message, tuple(files))]
 
 
 def _doubles(usable: Sequence[_Checked]) -> tuple[list[Notice], list[Notice]]:
@@ -296,13 +296,8 @@ def _doubles(usable: Sequence[_Checked]) -> tuple[list[Notice], list[Notice]]:
             conflicts.append(Notice("conflict", message, files))
         else:
             copies += files[1:]
-    if not copies:
-        return conflicts, []
-    message = (
-        f"{len(copies)} images are copies of others (first: {copies[0]!r}): "
-        "copies stay together in one part of the split"
-    )
-    return conflicts, [Notice("duplicates", message, tuple(copies))]
+    done = "copies stay together in one part of the split"
+    return conflicts, _counted("duplicates", copies, "copies of other images", done)
 
 
 def split_photos(
