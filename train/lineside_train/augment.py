@@ -11,7 +11,7 @@ from lineside_train.backend import load_keras
 from lineside_train.options import TrainOptions
 
 _STRENGTH: Final = {  # level -> turn in degrees, shift and zoom as shares, contrast as a factor
-    "light": (3.0, 0.03, 0.03, 0.05),
+    "light": (3.0, 0.03, 0.05, 0.1),
     "standard": (8.0, 0.05, 0.08, 0.1),
 }
 """No brightness: how dark a part looks is often what tells a bad one (seen on solar cells)."""

@@ -96,7 +96,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0.0, 10.0, min_open=True),
-    help="At its peak.  [default: 0.001; sgd 0.02, rmsprop 0.0005]",
+    help="At its peak.  [default: 0.002; sgd 0.02, rmsprop 0.0005]",
 )
 @click.option(
     "--augment",

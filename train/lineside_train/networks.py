@@ -18,7 +18,7 @@ from lineside_train.options import TrainOptions
 BATCH_NORM_MOMENTUM: Final = 0.9
 """Small data sets have few batches: Keras' own 0.99 would lag behind."""
 
-DROPOUT: Final = 0.3
+DROPOUT: Final = 0.1
 
 Tensor = Any
 """A symbolic tensor of Keras, which ships no types."""
@@ -82,8 +82,7 @@ def _stages(x: Tensor, options: TrainOptions, block: Callable[[Tensor, int], Ten
         x = layers.MaxPooling2D()(x)
         for _ in range(blocks):
             x = block(x, _channels(options, channels))
-    # The mean says how much of the picture looks like a defect, the maximum whether any does.
-    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
+    x = layers.GlobalAveragePooling2D()(x)
     return layers.Dropout(DROPOUT)(x)
 
 

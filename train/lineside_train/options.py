@@ -12,8 +12,8 @@ Augment = Literal["none", "light", "standard"]
 Flip = Literal["none", "horizontal", "both"]
 
 LEARNING_RATES: Final[dict[str, float]] = {
-    "adamw": 1e-3,
-    "adam": 1e-3,
+    "adamw": 2e-3,
+    "adam": 2e-3,
     "sgd": 2e-2,
     "rmsprop": 5e-4,
 }
