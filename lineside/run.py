@@ -146,17 +146,26 @@ def encode_json(value: Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
+class _SchemaOnly(Struct):
+    schema: str
+
+
 def open_run(path: Path) -> Run:
     """Read a run folder and check that it is whole.
 
     Raises:
-        RunError: it is not there, or a file is missing, damaged or of another run.
+        RunError: it is not there, of another schema, or a file is missing or damaged.
     """
     if not path.is_dir():
         msg = f"{path} is no run: a folder written by 'lineside train' is expected"
         raise RunError(msg)
     try:
-        info = msgspec.json.decode((path / "run.json").read_bytes(), type=RunInfo)
+        info_bytes = (path / "run.json").read_bytes()
+        schema = msgspec.json.decode(info_bytes, type=_SchemaOnly).schema
+        if schema != SCHEMA:
+            msg = f"{path} is of schema {schema!r}, {SCHEMA!r} is expected: update lineside"
+            raise RunError(msg)
+        info = msgspec.json.decode(info_bytes, type=RunInfo)
         metrics = msgspec.json.decode((path / "metrics.json").read_bytes(), type=RunMetrics)
         split_bytes = (path / "split.csv").read_bytes()
     except FileNotFoundError as error:
