@@ -20,9 +20,9 @@ one term for each limit, so each is found by itself; if they cross, looking twic
 there is one limit, `ng`. When sorting (no label means bad) there is one limit, `review`: an
 escape is a wrong label that is ok.
 
-Many limits cost nearly the same on a few hundred images. Among those the one is taken that
-fewest scores cross between the original and the converted model, then the middle of the widest
-gap between scores: there small differences between devices change no verdict.
+Many limits cost nearly the same. Among those the one is taken that fewest scores cross between
+the original and the converted model; among those again, the middle of the widest gap between
+scores: there small differences between devices change no verdict.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ Floats = npt.NDArray[np.float64]
 TEMPERATURES: Final = (0.5, 20.0)
 """The range of T. Few images that are all answered rightly would ask for endless confidence."""
 
-NEARLY: Final = 0.02
+STEADY: Final = 0.01
+"""How much more, as a share of the lowest cost, limits may cost that fewer scores cross."""
+
+EQUAL: Final = 0.002
 """Costs that differ by less than this share of the lowest count as equal."""
 
 
@@ -199,10 +202,11 @@ class _Gaps:
     flips: npt.NDArray[np.intp]
 
     def best(self, cost: Floats) -> int:
-        """Of the gaps of nearly the lowest cost that of fewest flips, then the widest."""
-        nearly = np.flatnonzero(cost <= cost.min() + NEARLY * abs(cost.min()) + 1e-12)
-        fewest = nearly[self.flips[nearly] == self.flips[nearly].min()]
-        return int(fewest[np.argmax(np.diff(self.edges)[fewest])])
+        """Of the gaps of nearly the lowest cost those of fewest flips; of these the widest."""
+        cheap = np.flatnonzero(cost <= (1 + STEADY) * cost.min() + 1e-12)
+        steady = cheap[self.flips[cheap] == self.flips[cheap].min()]
+        equal = steady[cost[steady] <= (1 + EQUAL) * cost[steady].min() + 1e-12]
+        return int(equal[np.argmax(np.diff(self.edges)[equal])])
 
     def middle(self, gap: int) -> float:
         """The middle of a gap."""

@@ -249,6 +249,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     source, output = model.inputs[0], model.outputs[0]
     if model.file not in manifest.files:
         yield f"the model {model.file!r} is not listed under files"
+    if output.shape[-1:] != [len(manifest.labels)]:
+        yield f"{len(manifest.labels)} labels, but an output of shape {output.shape}"
     for golden in manifest.golden:
         if golden.file not in manifest.files:
             yield f"the golden image {golden.file!r} is not listed under files"
@@ -256,8 +258,6 @@ def _problems(manifest: Manifest) -> Iterator[str]:
             yield f"{golden.file}: {len(manifest.labels)} output values are expected"
     if len({label.name for label in manifest.labels}) != len(manifest.labels):
         yield "a label comes twice"
-    if output.shape[-1:] != [len(manifest.labels)]:
-        yield f"{len(manifest.labels)} labels, but an output of shape {output.shape}"
     raw = source.dtype == "uint8" and source.normalization is None
     if raw and (source.scale, source.zero_point) != (1.0, 0):
         yield (
