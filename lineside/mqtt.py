@@ -49,6 +49,9 @@ MAX_QUEUED: Final = 10_000
 STEADY_S: Final = 10.0
 """A connection that lived for so many seconds starts the backoff anew when it is lost."""
 
+DROPS: Final = 3
+"""After so many short connections in a row, another client is probably taking our place."""
+
 _TICK_S: Final = 0.5
 _FAILURE: Final = 0x80  # reason codes from here on are failures
 
@@ -171,6 +174,7 @@ class MqttClient:
         self._closing: tuple[int, str] = (0, "")
         self._detail = ""
         self._served_s = 0.0
+        self._short = 0
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self.connected = False
         self.error: str | None = f"no connection to broker {self.address} yet"
@@ -259,7 +263,9 @@ class MqttClient:
             except Exception as error:  # this thread must outlive any mistake
                 log.exception("the MQTT connection failed in an unforeseen way")
                 self._note(f"broker {self.address}: {error!r}")
-            attempt = 0 if self._served_s > STEADY_S else attempt + 1
+            steady = self._served_s > STEADY_S
+            attempt = 0 if steady else attempt + 1
+            self._short = self._short + 1 if self._served_s > 0 and not steady else 0
             low, high = self._backoff_s
             # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
             pause = random.uniform(0.0, min(high, low * 2.0 ** min(attempt - 1, 16)))  # noqa: S311 - no secret
@@ -393,7 +399,12 @@ class MqttClient:
     def _ended_line(self, *, welcomed: bool) -> str:
         code, reason = self._closing
         return faults.closed_line(
-            self._mqtt, welcomed=welcomed, detail=self._detail, code=code, reason=reason
+            self._mqtt,
+            welcomed=welcomed,
+            again=self._short >= DROPS,
+            detail=self._detail,
+            code=code,
+            reason=reason,
         )
 
     def _call(self, hook: Callable[..., None] | None, *args: object) -> None:

@@ -50,19 +50,23 @@ def silence_line(mqtt: MqttSettings, seconds: float) -> str:
     return f"broker {address(mqtt)} gave no answer within {seconds:g} s: perhaps {hint}"
 
 
-def closed_line(mqtt: MqttSettings, *, welcomed: bool, detail: str, code: int, reason: str) -> str:
+def closed_line(
+    mqtt: MqttSettings, *, welcomed: bool, again: bool, detail: str, code: int, reason: str
+) -> str:
     """The connection ended.
 
     Args:
         mqtt: the broker.
         welcomed: whether it had accepted the connection before.
+        again: whether that happens again and again, soon after it was accepted.
         detail: the socket's complaint, if there was one.
         code: reason code of the broker's DISCONNECT; 0 if it sent none.
         reason: its name.
     """
     where = address(mqtt)
-    if code == TAKEN_OVER:
-        return f"broker {where} gave the place to another client of the same name: are there two?"
+    if code == TAKEN_OVER or (welcomed and again and not code):
+        # Not every broker says so when another client takes our place.
+        return f"broker {where} drops us again and again: is there another client of our name?"
     if code:
         return f"broker {where} ended the connection ({reason})"
     if "certificate required" in detail.lower().replace("_", " "):

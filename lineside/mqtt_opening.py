@@ -8,6 +8,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import override
+
 from lineside import mqtt_faults as faults
 from lineside.errors import BrokerError
 from lineside.extras import require
@@ -48,9 +50,23 @@ def new_client(mqtt: MqttSettings, client_id: str) -> paho.Client:
     except UnicodeDecodeError as error:
         msg = f"{mqtt.password_file} is no text file"
         raise BrokerError(msg) from error
+    except BrokerError:
+        raise
     except OSError as error:
         raise BrokerError(faults.unreachable_line(mqtt, error)) from error
     return client
+
+
+class _TidySocket(ssl.SSLSocket):
+    """Closes itself when no TLS connection comes about; paho would leave it open."""
+
+    @override
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 def _no_delay(_client: object, _data: object, sock: Any) -> None:  # noqa: ANN401 - paho's kinds of socket
@@ -74,6 +90,7 @@ def _tls_context(mqtt: MqttSettings) -> ssl.SSLContext:
     except ssl.SSLError as error:
         msg = f"{mqtt.ca_file} holds no certificate: a PEM file is expected"
         raise BrokerError(msg) from error
+    context.sslsocket_class = _TidySocket
     if mqtt.cert_file:
         try:
             # An empty password: otherwise OpenSSL would ask for one on the terminal.

@@ -1,0 +1,58 @@
+"""Certificates made for one test, by the openssl command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Pki:
+    """Paths of PEM files: an authority, a broker and a client that it signed, and a stranger."""
+
+    ca: Path
+    broker: Path
+    broker_key: Path
+    client: Path
+    client_key: Path
+    stranger: Path
+
+
+def make_pki(folder: Path) -> Pki:
+    """Make them; the broker's name is 127.0.0.1."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder.mkdir(parents=True)
+    _authority(folder, "ca")
+    _authority(folder, "stranger")
+    _signed(folder, "broker", "subjectAltName=IP:127.0.0.1")
+    _signed(folder, "client", "extendedKeyUsage=clientAuth")
+    names = ("ca.pem", "broker.pem", "broker.key", "client.pem", "client.key", "stranger.pem")
+    return Pki(*(folder / name for name in names))
+
+
+def _openssl(folder: Path, *args: str) -> None:
+    done = subprocess.run(
+        ["openssl", *args], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def _authority(folder: Path, name: str) -> None:
+    files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
+    _openssl(folder, "req", "-x509", *_KEY, *files, "-subj", f"/CN=test {name}", "-days", "2")
+
+
+def _signed(folder: Path, name: str, extension: str) -> None:
+    files = ("-keyout", f"{name}.key", "-out", f"{name}.csr")
+    _openssl(folder, "req", *_KEY, *files, "-subj", f"/CN={name}")
+    (folder / f"{name}.ext").write_text(extension + "\n")
+    ca = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext")
+    _openssl(folder, "x509", "-req", "-in", f"{name}.csr", *ca, "-out", f"{name}.pem", "-days", "2")
