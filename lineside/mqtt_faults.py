@@ -75,7 +75,12 @@ def closed_line(
         return f"broker {where} refuses the client certificate ({_ssl_reason(detail)})"
     if welcomed:
         return f"the connection to broker {where} was lost"
-    hint = "" if mqtt.protocol == "3.1.1" else "; if it is an older one, set the protocol to 3.1.1"
+    perhaps = [] if mqtt.tls else ["speaks only TLS there (mqtts://)"]
+    if mqtt.tls and not mqtt.cert_file:
+        perhaps.append("wants a client certificate (cert_file, key_file)")
+    if mqtt.protocol == "5":
+        perhaps.append("is an older one (set the protocol to 3.1.1)")
+    hint = f"; perhaps it {' or '.join(perhaps)}" if perhaps else ""
     return f"broker {where} closed the connection without an answer{hint}"
 
 
@@ -84,15 +89,17 @@ def unreachable_line(mqtt: MqttSettings, error: BaseException) -> str:
     where = address(mqtt)
     if isinstance(error, ssl.SSLError):
         return _tls_line(mqtt, error)
-    if isinstance(error, socket.gaierror):
-        return f"no broker at {where}: the host name can't be resolved"
-    if isinstance(error, TimeoutError):
-        return f"no broker at {where}: no answer"
-    if isinstance(error, ConnectionRefusedError):
-        return f"no broker at {where}: nothing listens there"
+    if isinstance(error, ConnectionResetError) and mqtt.tls:
+        return f"broker {where} ends the TLS connection: perhaps it speaks no TLS there (mqtt://)"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} can't be read: {error.strerror}"
-    return f"no broker at {where}: {getattr(error, 'strerror', None) or error}"
+    reasons: dict[type[BaseException], str] = {
+        socket.gaierror: "the host name can't be resolved",
+        TimeoutError: "no answer",
+        ConnectionRefusedError: "nothing listens there",
+    }
+    known = next((text for kind, text in reasons.items() if isinstance(error, kind)), None)
+    return f"no broker at {where}: {known or getattr(error, 'strerror', None) or error}"
 
 
 def _tls_line(mqtt: MqttSettings, error: ssl.SSLError) -> str:

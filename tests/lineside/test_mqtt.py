@@ -281,14 +281,14 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path, pki: Pki, connect: Co
         wait_for(lambda: "holds no certificate" in (key.error or ""))
 
         plain = connect(broker.url, client_id="6")
-        wait_for(lambda: "closed the connection" in (plain.error or ""))
+        wait_for(lambda: "perhaps it speaks only TLS there" in (plain.error or ""))
         assert not any(c.connected for c in (stranger, named, system, key, plain))
 
 
 @pytest.mark.broker
 def test_tls_where_there_is_none(mosquitto: Mosquitto, pki: Pki, connect: Connect) -> None:
     client = connect(mosquitto.url.replace("mqtt:", "mqtts:"), ca_file=str(pki.ca))
-    wait_for(lambda: "no broker" in (client.error or "") or "TLS" in (client.error or ""))
+    wait_for(lambda: "speaks no TLS there" in (client.error or ""))
     assert not client.connected
 
 
