@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lineside.errors import SettingsError
+from lineside.settings import MqttSettings, check_mqtt, parse_settings, read_settings
+
+TEXT = """
+[station]
+site = "ulm"
+name = "press4"
+[mqtt]
+url = "mqtts://broker:8884"
+username = "ann"
+password_file = "password"
+ca_file = "/etc/ca.pem"
+[[model]]
+name = "cells"
+bundle = "bundles/cells"
+[[camera]]
+name = "top"
+source = "images:photos"
+"""
+FOLDER = Path("/srv/station")
+
+
+def test_defaults_and_absolute_paths() -> None:
+    settings = parse_settings(TEXT, folder=FOLDER)
+    assert settings.mqtt.password_file == "/srv/station/password"  # noqa: S105 - a path
+    assert settings.mqtt.ca_file == "/etc/ca.pem"
+    assert settings.model[0].bundle == "/srv/station/bundles/cells"
+    assert settings.camera[0].source == "images:/srv/station/photos"
+    assert settings.outbox.path == "/srv/station/state/outbox.sqlite"
+    stream = settings.stream[0]
+    assert (stream.name, stream.camera, stream.model, stream.trigger) == (
+        "top",
+        "top",
+        "cells",
+        "frame",
+    )
+
+
+def test_an_address_is_no_path() -> None:
+    for source in ("v4l2:/dev/video0", "rtsp://cam/stream"):
+        text = TEXT.replace("images:photos", source)
+        assert parse_settings(text, folder=FOLDER).camera[0].source == source
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "tls"),
+    [
+        ("mqtt://broker", "broker", 1883, False),
+        ("mqtts://broker", "broker", 8883, True),
+        ("mqtt://10.0.0.7:1884", "10.0.0.7", 1884, False),
+        ("mqtt://[::1]:1885", "::1", 1885, False),
+    ],
+)
+def test_the_broker_in_the_url(url: str, host: str, port: int, *, tls: bool) -> None:
+    mqtt = check_mqtt(MqttSettings(url=url))
+    assert (mqtt.host, mqtt.port, mqtt.tls) == (host, port, tls)
+
+
+SECOND = '[[camera]]\nname = "side"\nsource = "v4l2:/dev/video1"\n'
+STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("url =", "ulr =", "unknown key 'ulr' in mqtt, did you mean 'url'?"),
+        ("[mqtt]", "[mqqt]", "unknown key 'mqqt', did you mean 'mqtt'?"),
+        ("source =", "sorce =", "unknown key 'sorce' in camera[0], did you mean 'source'?"),
+        ("", "health = 3\n", "unknown key 'health', did you mean 'health_s'?"),
+        ('name = "press4"', "", "station: Object missing required field `name`"),
+        ("press4", "press#4", "station.name: 1 to 64 of the characters A-Z a-z 0-9 _ -"),
+        ("press4", "press#4", "got 'press#4'"),
+        ('"ulm"', "7", "station.site: Expected `str`, got 7"),
+        ("[[camera]]", "[camera]", "camera: a list is expected, so it is written [[camera]]"),
+        ("mqtts://broker:8884", "http://x", "mqtts://HOST[:PORT] is expected, got 'http://x'"),
+        ("mqtts://broker:8884", "mqtts://x:99999", "got 'mqtts://x:99999'"),
+        ("mqtts://broker:8884", "mqtts://x/path", "got 'mqtts://x/path'"),
+        ("mqtts:", "mqtt:", "need TLS: use mqtts://"),
+        ('username = "ann"', "", "mqtt.password_file is set without mqtt.username"),
+        ("ca_file", "cert_file", "go together: set both or none"),
+        ("[[model]]", SECOND + "[[model]]", "[[stream]] is expected"),
+        ("[[model]]", STREAM.replace("top", "up") + "[[model]]", "no camera 'up', there is top"),
+        ("[[model]]", STREAM + STREAM + "[[model]]", "'a' comes twice"),
+        (
+            "[[model]]",
+            STREAM + STREAM.replace('"a"', '"b"') + "[[model]]",
+            "camera 'top' is used by two streams",
+        ),
+        (
+            "[[model]]",
+            STREAM + 'trigger = "gpio"\n[[model]]',
+            "stream[0].trigger: Expected `str` matching regex",
+        ),
+        ("[station]", "[station", "is no TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
+    text = TEXT.replace(old, new, 1) if old else new + TEXT
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(text, folder=FOLDER, name="station.toml")
+    assert str(caught.value).startswith("station.toml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no-such\.toml can't be read"):
+        read_settings(tmp_path / "no-such.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"binary\.toml can't be read"):
+        read_settings(binary)
+    huge = tmp_path / "huge.toml"
+    huge.write_bytes(b"#" * 2_000_000)
+    with pytest.raises(SettingsError, match="that is no configuration"):
+        read_settings(huge)
