@@ -20,7 +20,7 @@ from lineside.report.analysis import (
 )
 from lineside.report.data import ReportData
 from lineside.report.plots import JUDGED, ORIGINAL, OTHERS, SERIES, Look, Mark
-from lineside.report.summary import percent
+from lineside.report.summary import counted, percent
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def history_charts(history: Mapping[str, Sequence[float]]) -> Iterator[Chart]:
         if not lines:
             continue
         said = [f"{what} from {vs[0]:.3g} to {vs[-1]:.3g}" for what, vs, _ in lines]
-        epochs = max(len(values) for _, values, _ in lines)
-        alt = f"{name} over {epochs} epochs: {', '.join(said)}"
+        epochs = counted(max(len(values) for _, values, _ in lines), "epoch")
+        alt = f"{name} over {epochs}: {', '.join(said)}"
         svg = plots.history_plot(f"history{number}", alt, [(vs, look) for _, vs, look in lines])
         yield Chart(name.replace("_", " "), "", svg, [(what, look) for what, _, look in lines])

@@ -251,7 +251,7 @@ def histogram_plot(
             counts, _ = np.histogram(scores, edges)
             axes.bar(edges[:-1], counts, np.diff(edges) * 0.9, align="edge", **look)
             # Few escapes beside hundreds of clear cases: a linear axis would hide those that count.
-            axes.set_yscale("function", functions=(np.sqrt, np.square))
+            axes.set_yscale("function", functions=(_square_root, np.square))
             highest = max(1, int(counts.max()))
             axes.set(xlim=(-0.01, 1.01), ylim=(0, highest * 1.1), ylabel=what)
             axes.set_yticks(_square_root_ticks(highest))
@@ -262,6 +262,11 @@ def histogram_plot(
         both[1].set_xlabel(x_label)
         _name_limits(both[0], limits)
         return _svg(figure, name, alt)
+
+
+def _square_root(values: Floats) -> Floats:
+    # matplotlib asks for a little below 0 where there are no bars.
+    return np.asarray(np.sqrt(np.maximum(values, 0.0)))
 
 
 def _square_root_ticks(highest: int) -> list[int]:

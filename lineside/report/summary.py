@@ -25,9 +25,14 @@ def percent(part: float) -> str:
     return f"{100 * part:.1f}{_SPACE}%"
 
 
+def counted(count: int, what: str) -> str:
+    """`1 part`, `2 parts`."""
+    return f"{count} {what}" + "s" * (count != 1)
+
+
 def share(count: int, of: int, what: str) -> str:
     """`12 of 178 bad parts (6.7 %)`; `of` is at least 1."""
-    return f"{count} of {of} {what} ({percent(count / of)})"
+    return f"{count} of {counted(of, what)} ({percent(count / of)})"
 
 
 def milliseconds(value: float) -> str:
@@ -41,17 +46,18 @@ def headline(data: ReportData, judged: Judged, ends: Outcomes) -> str:
     images = len(data.files)
     model = f"the {judged.name} model" if len(data.models) > 1 else "the model"
     if is_sorting(data.labels):
-        return f"Of {images} test images, {model} {_sorted(data, judged)}"
+        return f"Of {counted(images, 'test image')}, {model} {_sorted(data, judged)}"
     good = images - ends.bad
     said = []
     if ends.bad:
-        said.append(f"let {share(len(ends.escapes), ends.bad, 'bad parts')} pass as ok")
+        said.append(f"let {share(len(ends.escapes), ends.bad, 'bad part')} pass as ok")
     if good:
-        said.append(f"stopped {share(len(ends.false_rejects), good, 'good parts')}")
+        said.append(f"stopped {share(len(ends.false_rejects), good, 'good part')}")
     if limits_of(data.decision):
         count = len(ends.review)
-        said.append(f"left {count} parts ({percent(count / images)}) for a person to look at")
-    return f"On {images} test images, {model} {_enumerate(said)}."
+        parts = f"{counted(count, 'part')} ({percent(count / images)})"
+        said.append(f"left {parts} for a person to look at")
+    return f"On {counted(images, 'test image')}, {model} {_enumerate(said)}."
 
 
 def _sorted(data: ReportData, judged: Judged) -> str:
@@ -86,13 +92,13 @@ def costs(decision: DecisionSpec) -> str:
 def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:
     """What the reader has to know before trusting the figures, a sentence each."""
     if is_sorting(data.labels):
-        what, count, of, kind = "wrong labels", ends.bad, len(data.files), "images"
+        what, count, of, kind = "wrong labels", ends.bad, len(data.files), "image"
     else:
-        what, count, of, kind = "escapes", len(ends.escapes), ends.bad, "bad parts"
+        what, count, of, kind = "escapes", len(ends.escapes), ends.bad, "bad part"
     if of:
         low, high = share_interval(count, of)
         yield (
-            f"With {of} {kind} to test on, the true share of {what} lies between "
+            f"With {counted(of, kind)} to test on, the true share of {what} lies between "
             f"{percent(low)} and {percent(high)} (with 95{_SPACE}% confidence)."
         )
     counts = np.bincount(data.truth, minlength=len(data.labels))
@@ -136,15 +142,18 @@ def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
     yield Card("Test images", str(images), split)
     if sorting or ends.bad:
         count, of = len(ends.escapes), images if sorting else ends.bad
-        what = "images: wrong and yet sure" if sorting else "bad parts pass as ok"
-        yield Card("Escapes", percent(count / of), f"{count} of {of} {what}", "ng")
+        what = "image" if sorting else "bad part"
+        ending = "wrong and yet sure" if sorting else "passed as ok"
+        yield Card("Escapes", percent(count / of), f"{count} of {counted(of, what)} {ending}", "ng")
     if good and not sorting:
         count = len(ends.false_rejects)
-        note = f"{count} of {good} good parts stopped"
+        note = f"{count} of {counted(good, 'good part')} stopped"
         yield Card("False rejects", percent(count / good), note, "ng")
     if limits_of(data.decision):
         count = len(ends.review)
-        yield Card("Review", percent(count / images), f"{count} of {images} parts", "review")
+        yield Card(
+            "Review", percent(count / images), f"{count} of {counted(images, 'part')}", "review"
+        )
     yield Card(
         "Balanced accuracy",
         percent(main.balanced_accuracy),
