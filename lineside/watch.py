@@ -112,7 +112,7 @@ class Board:
         if self._lines:
             parts.append(self._streams(tracker))
         if self._newest:
-            room = max(3, rows - len(self._lines) - 10)
+            room = max(3, rows - len(self._lines) - 11)
             parts.append(self._verdicts(itertools.islice(self._newest, room)))
         return Group(*parts)
 

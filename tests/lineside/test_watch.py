@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lineside.messages import Message, Result, encode
+from lineside.mqtt import MqttClient, Outgoing
+from lineside.settings import MqttSettings
+from lineside.subscriber import Received, Subscriber, Tracker
+from lineside.topics import Topic, Topics
+from lineside.watch import Board, watch_live
+from tests.support.broker import Mosquitto, free_port, wait_for
+from tests.support.command import lineside
+from tests.support.examples import result, status
+
+
+def received(message: Message) -> Received:
+    kind = "result" if isinstance(message, Result) else "status"
+    topic = Topic(kind, message.site, message.station)
+    return Received(message, topic, encode(message), retained=False, mono_ns=time.monotonic_ns())
+
+
+def picture(*messages: Message, error: str | None = None, width: int = 120, rows: int = 30) -> str:
+    board, tracker = Board(), Tracker()
+    for message in messages:
+        if tracker.take(message):
+            board.take(received(message))
+    console = Console(file=io.StringIO(), width=width, height=rows, force_terminal=True)
+    console.print(board.draw(tracker, error=error, rows=rows))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_table_shows_verdicts_in_their_colours_and_what_is_missing() -> None:
+    text = picture(
+        status(1, 0, 0),
+        result(1, verdict="ok"),
+        result(2, verdict="ng", label="crack", score=0.91),
+        result(2, verdict="ng", label="crack", score=0.91),
+        result(4, verdict="review", label="[bold]x"),
+        result(5, verdict="no_read", label=None, score=None, reasons=["no_frame"], inputs=[]),
+        status(1, 5, 5, state="degraded", reasons=["camera_lost:cam0"]),
+    )
+    for colour, verdict in [("32", "ok"), ("1;31", "ng"), ("33", "review"), ("35", "no_read")]:
+        assert f"\x1b[{colour}m{verdict}" in text
+    plain = "".join(part.partition("m")[2] for part in ("\x1b[m" + text).split("\x1b["))
+    line = next(row for row in plain.splitlines() if "degraded" in row)
+    assert "ulm/press4/top" in line
+    assert "camera_lost:cam0" in plain
+    assert line.split()[-7:] == ["0.0", "1", "1", "1", "1", "1", "1"]  # rate, verdicts, 3, twice
+    assert "0.91" in plain
+    assert "no_frame" in plain
+    assert "[bold]x" in plain
+
+
+def test_the_table_fits_the_screen_and_keeps_the_newest() -> None:
+    text = picture(*(result(seq) for seq in range(1, 200)), rows=24, width=80)
+    assert len(text.splitlines()) <= 24
+    assert "199.png" in text
+    assert "100.png" not in text
+
+
+def test_no_connection_is_said() -> None:
+    assert "no broker at x:1: nothing listens there" in picture(
+        error="no broker at x:1: nothing listens there"
+    )
+    assert "no station has said anything yet" in picture()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker") as mosquitto:
+        yield mosquitto
+
+
+class Station:
+    """Publishes a status and results, one after the other, for as long as it is entered."""
+
+    def __init__(self, url: str) -> None:
+        self._client = MqttClient(MqttSettings(url=url), "station")
+        self._topics = Topics("ulm", "press4")
+        self._seq = 0
+
+    def status(self) -> None:
+        message = status(1, self._seq, self._seq)
+        self._client.publish(Outgoing(self._topics.status(), encode(message), retain=True))
+
+    def result(self) -> None:
+        self._seq += 1
+        payload = encode(result(self._seq))
+        self._client.publish(Outgoing(self._topics.result("top"), payload))
+
+    def __enter__(self) -> Station:  # noqa: PYI034
+        self._client.start()
+        self.status()
+        wait_for(lambda: self._client.connected and self._client.idle)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._client.stop()
+
+
+@pytest.mark.broker
+def test_json_and_count(broker: Mosquitto) -> None:
+    with (
+        Station(broker.url) as station,
+        subprocess.Popen(
+            [sys.executable, "-m", "lineside", "watch", broker.url, "--json", "--count", "20"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as watching,
+    ):
+        wait_for(lambda: "Sending SUBACK" in broker.log, 20)
+        for _ in range(25):
+            station.result()
+        out, err = watching.communicate(timeout=20)
+    assert watching.returncode == 0, err
+    messages = [json.loads(line) for line in out.splitlines()]
+    assert messages[0]["schema"] == "lineside.status/1"
+    seqs = [m["seq"] for m in messages if m["schema"] == "lineside.result/1"]
+    assert seqs == list(range(1, 21))
+
+
+@pytest.mark.broker
+def test_too_few_within_the_time_is_no_success(broker: Mosquitto) -> None:
+    done = lineside("watch", broker.url, "--json", "--count", 3, "--timeout", 0.7, ok=False)
+    assert done.stderr == "error: 0 of 3 results came within 0.7 s\n"
+
+
+@pytest.mark.broker
+def test_the_table_ends_with_the_timeout(broker: Mosquitto) -> None:
+    with Station(broker.url):
+        done = lineside("watch", broker.url, "--timeout", 0.7)
+    assert "ulm/press4/top" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.broker
+def test_watch_live_in_a_program(broker: Mosquitto) -> None:
+    heard: list[Received] = []
+    console = Console(file=io.StringIO(), width=120, height=30, force_terminal=True)
+    with Subscriber(broker.url) as subscriber, Station(broker.url) as station:
+        wait_for(lambda: "Sending SUBACK" in broker.log)
+        for _ in range(5):
+            station.result()
+        board = watch_live(
+            subscriber,
+            until=lambda: subscriber.counts["result"] == 5,
+            on_received=heard.append,
+            console=console,
+        )
+    assert board.results == 5
+    assert [r.message.seq for r in heard if isinstance(r.message, Result)] == [1, 2, 3, 4, 5]
+
+
+def test_no_broker_is_one_line() -> None:
+    port = free_port()
+    line = f"no broker at 127.0.0.1:{port}: nothing listens there"
+    done = lineside("watch", f"mqtt://127.0.0.1:{port}", "--timeout", 0.7, ok=False)
+    assert done.stderr == f"error: {line}\n"
+    done = lineside("watch", f"mqtt://127.0.0.1:{port}", "--json", "--timeout", 1, ok=False)
+    assert done.stderr == f"waiting: {line}\nerror: {line}\n"
+
+
+@pytest.mark.broker
+def test_a_refused_password_ends_it_at_once(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    who = ("--username", "ann", "--password-file", tmp_path / "password")
+    with Mosquitto(tmp_path / "broker", "allow_anonymous false") as broker:
+        done = lineside("watch", broker.url, *who, ok=False, timeout=20)
+    line = (
+        f"error: broker 127.0.0.1:{broker.port} refuses the password of user 'ann' (Not authorized)"
+    )
+    assert done.stderr == line + "\n"
+
+
+def test_a_url_that_is_none() -> None:
+    done = lineside("watch", "localhost:1883", ok=False)
+    assert "mqtt://HOST[:PORT]" in done.stderr
