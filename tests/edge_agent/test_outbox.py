@@ -178,14 +178,16 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(outbox: Outbox) -> None
     fill(outbox, 1, 100)
     database = outbox._connection  # noqa: SLF001 - SQLite's own limit stands for the disk's
     database.pragma("max_page_count", database.pragma("page_count") + 4)
-    kept, failure = 100, None
-    while failure is None:
-        try:
-            fill(outbox, kept + 1, kept + 10)
-            kept += 10
-        except StorageError as error:
-            failure = error
-    assert "the disk is full; free some space" in str(failure)
+    committed = [100]
+
+    def flood() -> None:
+        while True:
+            fill(outbox, committed[-1] + 1, committed[-1] + 10)
+            committed.append(committed[-1] + 10)
+
+    with pytest.raises(StorageError, match="the disk is full; free some space"):
+        flood()
+    kept = committed[-1]
     assert (outbox.kept, outbox.pending) == (kept, kept)
     database.pragma("max_page_count", 1_000_000)
     fill(outbox, kept + 1, kept + 3)
