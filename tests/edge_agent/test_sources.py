@@ -1,0 +1,327 @@
+"""Every source against the same rules, then what is special about each."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lineside.errors import CameraError, SettingsError
+from lineside.image import Frame
+from lineside.settings import CameraSettings
+from lineside_agent.sources import SOURCES, EndOfSourceError, Shot, Source, make_source
+from lineside_agent.sources.live import LiveSource
+from lineside_agent.sources.memory import MemorySource
+from tests.support.broker import free_port, rude_server, wait_for
+
+cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra 'runtime'")
+
+
+def picture(number: int) -> Frame:
+    frame = np.full((48, 64, 3), 10 * number, np.uint8)
+    frame[:, :, 0] = 255
+    return frame
+
+
+class Capture:
+    """A camera in memory, as OpenCV would show it: it gives `count` frames and then none."""
+
+    def __init__(self, count: int, period_s: float) -> None:
+        self._left = count
+        self._period_s = period_s
+
+    def grab(self) -> bool:
+        time.sleep(self._period_s)
+        self._left -= 1
+        return self._left >= 0
+
+    def retrieve(self) -> tuple[bool, Frame]:
+        return True, picture(1)
+
+    def release(self) -> None:
+        self._left = 0
+
+
+class LiveInMemory(LiveSource):
+    """A live source whose camera is there for as long as `plugged` is set."""
+
+    plugged = threading.Event()
+
+    def _connect(self) -> Capture:
+        if not self.plugged.is_set():
+            msg = f"camera {self.name!r}: unplugged"
+            raise CameraError(msg)
+        return Capture(50, 0.005)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        cv2.imwrite(str(folder / f"{number}.png"), picture(number))
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "belt.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+    for number in (1, 2, 3):
+        writer.write(picture(number))
+    writer.release()
+    return path
+
+
+Make = Callable[..., Source]
+
+
+FINITE = ["images", "file", "memory"]
+
+
+@pytest.fixture(params=[*FINITE, "live"])
+def make(request: pytest.FixtureRequest, folder: Path, video: Path) -> Iterator[Make]:
+    """Makes a source of each kind; the finite ones give three frames."""
+    made: list[Source] = []
+
+    def build(rate: float = 0.0) -> Source:
+        if request.param == "memory":
+            source: Source = MemorySource("cam0", [picture(n) for n in (1, 2, 3)], rate=rate)
+        elif request.param == "live":
+            LiveInMemory.plugged.set()
+            source = LiveInMemory("cam0", "memory")
+        else:
+            where = folder if request.param == "images" else video
+            camera = CameraSettings(name="cam0", source=f"{request.param}:{where}", rate=rate)
+            source = make_source(camera)
+        made.append(source)
+        return source
+
+    yield build
+    for source in made:
+        source.close()
+
+
+def take(source: Source, timeout_s: float = 5.0) -> Shot:
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        shot = source.take(0.05)
+        if shot is not None:
+            return shot
+    msg = "no frame came"
+    raise AssertionError(msg)
+
+
+def test_conformance_a_frame_is_a_picture_with_a_time(make: Make) -> None:
+    source = make()
+    before = time.monotonic_ns()
+    source.open()
+    shot = take(source)
+    assert shot.problem is None
+    assert shot.frame is not None
+    assert (shot.frame.dtype, shot.frame.shape) == (np.uint8, (48, 64, 3))
+    assert abs(int(shot.frame[20, 20, 0]) - 255) < 12  # blue comes first
+    assert before <= shot.mono_ns <= time.monotonic_ns()
+    assert shot.captured_at.tzinfo is not None
+    assert (source.state, source.trouble) == ("ok", None)
+
+
+def test_conformance_time_goes_on_and_nothing_is_given_twice(make: Make) -> None:
+    source = make()
+    source.open()
+    times = [take(source).mono_ns for _ in range(3)]
+    assert times == sorted(set(times))
+
+
+@pytest.mark.parametrize("make", FINITE, indirect=True)
+def test_conformance_a_finite_source_ends_and_says_so_again(make: Make) -> None:
+    source = make()
+    source.open()
+    assert source.finite
+    shots = [take(source) for _ in range(3)]
+    assert all(shot.part_id for shot in shots)
+    for _ in range(2):
+        with pytest.raises(EndOfSourceError):
+            source.take(0.05)
+    assert source.state == "ended"
+    assert source.dropped == 0
+
+
+@pytest.mark.parametrize("make", FINITE, indirect=True)
+def test_conformance_rate_paces_what_is_finite(make: Make) -> None:
+    source = make(rate=20.0)
+    source.open()
+    take(source)
+    start = time.monotonic()
+    take(source)
+    take(source)
+    assert 0.09 <= time.monotonic() - start < 1.0
+    with pytest.raises(EndOfSourceError):
+        take(source)
+
+
+def test_conformance_close_may_come_twice_and_before_open(make: Make) -> None:
+    source = make()
+    source.close()
+    source.close()
+
+
+def test_every_scheme_of_the_settings_is_made() -> None:
+    for scheme in SOURCES:
+        source = make_source(CameraSettings(name="cam0", source=f"{scheme}:x", rate=3))
+        assert isinstance(source, Source)
+        assert source.finite is (scheme in {"images", "file"})
+
+
+@pytest.mark.parametrize("source", ["gst:x", "images", "images:", "/dev/video0", ""])
+def test_an_unknown_source_is_named(source: str) -> None:
+    with pytest.raises(SettingsError, match="is none of images:…, file:…, v4l2:…, rtsp:…"):
+        make_source(CameraSettings(name="cam0", source=source))
+
+
+def images(folder: Path) -> Source:
+    source = make_source(CameraSettings(name="cam0", source=f"images:{folder}"))
+    source.open()
+    return source
+
+
+def test_images_come_sorted_with_their_names_and_bad_ones_are_not_skipped(folder: Path) -> None:
+    (folder / "0 empty.png").write_bytes(b"")
+    (folder / "2b.jpg").write_bytes((folder / "2.png").read_bytes()[:100])
+    (folder / "9 Prüfling 检查.JPG").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not an image")
+    (folder / "later").mkdir()
+    (folder / "later" / "1.png").write_bytes((folder / "1.png").read_bytes())
+    with open(os.fsencode(folder) + b"/zz\xff.png", "wb") as file:  # noqa: PTH123 - no text
+        file.write((folder / "1.png").read_bytes())
+    source = images(folder)
+    shots = [take(source) for _ in range(8)]
+    with pytest.raises(EndOfSourceError):
+        source.take(0.05)
+    assert [(shot.part_id, shot.problem) for shot in shots] == [
+        ("0 empty.png", "image: the file is empty (0 bytes)"),
+        ("1.png", None),
+        ("2.png", None),
+        ("2b.jpg", "image: the picture is truncated (its end marker is missing)"),
+        ("3.png", None),
+        ("9 Prüfling 检查.JPG", "image: no picture, or a damaged one (10 bytes)"),
+        ("later/1.png", None),
+        ("zz\ufffd.png", None),
+    ]
+
+
+def test_an_image_that_vanished_is_a_problem_and_no_end(folder: Path) -> None:
+    source = images(folder)
+    (folder / "2.png").unlink()
+    shots = [take(source) for _ in range(3)]
+    assert [shot.problem for shot in shots] == [None, "No such file or directory", None]
+
+
+def test_a_folder_that_is_not_there_or_empty(tmp_path: Path) -> None:
+    with pytest.raises(CameraError, match="no folder"):
+        images(tmp_path / "nowhere")
+    with pytest.raises(CameraError, match="holds no image"):
+        images(tmp_path)
+
+
+def test_a_video_that_is_not_there_or_none(tmp_path: Path) -> None:
+    for name, text in [("no.mp4", "no file"), ("bad.mp4", "is no video that can be read")]:
+        (tmp_path / "bad.mp4").write_bytes(b"no video" * 100)
+        source = make_source(CameraSettings(name="cam0", source=f"file:{tmp_path / name}"))
+        with pytest.raises(CameraError, match=text):
+            source.open()
+
+
+def test_memory_gives_problems_and_errors_too() -> None:
+    source = MemorySource("cam0", ["the lens cap is on", ValueError("driver"), picture(1)])
+    source.open()
+    assert take(source).problem == "the lens cap is on"
+    with pytest.raises(CameraError, match="camera 'cam0' failed: driver"):
+        source.take(0.05)
+    assert take(source).frame is not None
+
+
+def test_a_live_camera_gives_its_newest_frame_and_counts_the_others() -> None:
+    LiveInMemory.plugged.set()
+    source = LiveInMemory("cam0", "memory")
+    source.open()
+    take(source)
+    time.sleep(0.1)
+    old = time.monotonic_ns()
+    shot = take(source)
+    assert old - shot.mono_ns < 50_000_000  # ns: the newest, not one that has waited
+    assert source.dropped >= 5
+    source.close()
+
+
+def test_a_live_camera_that_is_lost_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineside_agent.sources.live.BACKOFF_S", (0.02, 0.05))
+    LiveInMemory.plugged.clear()
+    source = LiveInMemory("cam0", "memory")
+    source.open()
+    wait_for(lambda: source.state == "lost")
+    assert source.trouble == "camera 'cam0': unplugged"
+    LiveInMemory.plugged.set()
+    wait_for(lambda: source.state == "ok")
+    take(source)
+    LiveInMemory.plugged.clear()
+    wait_for(lambda: source.state == "lost")
+    assert source.trouble is not None
+    source.close()
+
+
+def test_a_live_camera_that_hangs_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineside_agent.sources.live.STALL_S", 0.2)
+    release = threading.Event()
+
+    class Hanging(LiveSource):
+        def _connect(self) -> Capture:
+            release.wait()
+            raise CameraError(self.name)
+
+    source = Hanging("cam0", "memory")
+    source.open()
+    wait_for(lambda: source.state == "lost")
+    assert "gives no frames" in (source.trouble or "")
+    release.set()
+    source.close()
+
+
+def live_trouble(source: str) -> str:
+    camera = make_source(CameraSettings(name="cam0", source=source))
+    camera.open()
+    wait_for(lambda: camera.state == "lost", 20)
+    trouble = camera.trouble
+    camera.close()
+    return trouble or ""
+
+
+def test_a_device_that_is_not_there() -> None:
+    text = live_trouble("v4l2:/dev/video-nowhere")
+    assert text.startswith("camera 'cam0': no device /dev/video-nowhere; there is ")
+    assert text.endswith("is it plugged in?")
+
+
+def test_a_device_that_is_no_camera() -> None:
+    assert "/dev/null can't be opened" in live_trouble("v4l2:/dev/null")
+
+
+def test_a_network_camera_that_is_not_there() -> None:
+    port = free_port()
+    text = live_trouble(f"rtsp://ann:secret@127.0.0.1:{port}/live")
+    place = f"rtsp://127.0.0.1:{port}/live"
+    assert text == f"camera 'cam0': no camera at {place}: nothing listens there"
+    assert "can't be resolved" in live_trouble("rtsp://no-such-host.invalid/live")
+    assert "rtsp://HOST[:PORT]/PATH is expected" in live_trouble("rtsp://cam:99999/live")
+
+
+def test_something_that_is_no_network_camera() -> None:
+    with rude_server() as port:
+        text = live_trouble(f"rtsp://ann:secret@127.0.0.1:{port}/live")
+    assert "answers and gives no picture; check the path, the name and the password" in text
+    assert "secret" not in text
