@@ -24,9 +24,11 @@ def augmentation(options: TrainOptions) -> list[Any]:
     """
     layers = load_keras().layers
     chain: list[Any] = []
-    if options.flip != "none":
-        mode = {"horizontal": "horizontal", "both": "horizontal_and_vertical"}[options.flip]
-        chain.append(layers.RandomFlip(mode))
+    # Two layers: as one, Keras mirrors an image along both axes or along neither.
+    if options.flip in {"horizontal", "both"}:
+        chain.append(layers.RandomFlip("horizontal"))
+    if options.flip == "both":
+        chain.append(layers.RandomFlip("vertical"))
     if options.augment != "none":
         turn, shift, zoom, contrast = _STRENGTH[options.augment]
         chain += [
