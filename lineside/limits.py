@@ -20,9 +20,11 @@ one term for each limit, so each is found by itself; if they cross, looking twic
 there is one limit, `ng`. When sorting (no label means bad) there is one limit, `review`: an
 escape is a wrong label that is ok.
 
-Many limits cost nearly the same. Among those the one is taken that fewest scores cross between
-the original and the converted model; among those again, the middle of the widest gap between
-scores: there small differences between devices change no verdict.
+All this is chosen for the original model: a converted one that answers something else must not
+make limits of its own, it must fail its parity test. But many limits cost nearly the same. Among
+those the one is taken that fewest scores cross between the original and the converted model;
+among those again, the middle of the widest gap between scores: there small differences between
+devices change no verdict.
 """
 
 from __future__ import annotations
@@ -87,10 +89,10 @@ def choose_decision(
 
     Args:
         truth: n indices into `labels`.
-        logits: n x labels, of the model that decides.
+        logits: n x labels, of the original model.
         labels: in the order of the columns.
         costs: of wrong verdicts.
-        twin: n x labels, of the model it was converted from, where there is one.
+        twin: n x labels, of the converted model, where there is one.
 
     Raises:
         InputError: logits that are not finite, or no image of a good or of a bad part.
@@ -146,11 +148,11 @@ def choose_limits(
 
     Args:
         truth: n indices into `labels`.
-        logits: n x labels, of the model that decides.
+        logits: n x labels, of the original model.
         labels: in the order of the columns.
         temperature: for both models.
         costs: of wrong verdicts.
-        twin: n x labels, of the model it was converted from, where there is one.
+        twin: n x labels, of the converted model, where there is one.
 
     Raises:
         InputError: logits that are not finite, or no image of a good or of a bad part.
@@ -158,8 +160,8 @@ def choose_limits(
     both = [logits] if twin is None else [logits, twin]
     for one in both:
         _check(truth, one)
-    scores = np.stack([defect_scores(softmax(one, temperature), labels) for one in both])
-    gaps = _gaps(scores)
+    every = np.stack([defect_scores(softmax(one, temperature), labels) for one in both])
+    gaps, scores = _gaps(every), every[0]
     if is_sorting(labels):
         wrong = logits.argmax(axis=1) != truth
         weight = np.full(len(truth), 1.0 / len(truth))
@@ -177,7 +179,7 @@ def choose_limits(
     as_ok = weight * (costs.escape * p_bad - costs.review)
     as_ng = weight * (costs.reject * (1.0 - p_bad) - costs.review)
     review_cost = costs.review + _below(scores, as_ok, gaps)
-    ng_cost = costs.review + as_ng.sum(axis=1).mean() - _below(scores, as_ng, gaps)
+    ng_cost = costs.review + as_ng.sum() - _below(scores, as_ng, gaps)
     review, ng = gaps.best(review_cost), gaps.best(ng_cost)
     if review > ng:
         # Looking twice never pays: one limit.
@@ -233,17 +235,14 @@ def _gaps(scores: Floats) -> _Gaps:
 
 
 def _below(scores: Floats, cost: Floats, gaps: _Gaps) -> Floats:
-    """For each gap the cost of all images that lie below it, the mean over the models."""
-    total = np.zeros(len(gaps.edges) - 1)
-    for one, costs in zip(scores, cost, strict=True):
-        order = np.argsort(one, kind="stable")
-        running = np.concatenate([[0.0], np.cumsum(costs[order])])
-        total += running[np.searchsorted(one[order], gaps.edges[:-1], "right")]
-    return total / len(scores)
+    """For each gap the cost of all images that lie below it."""
+    order = np.argsort(scores, kind="stable")
+    running = np.concatenate([[0.0], np.cumsum(cost[order])])
+    return np.asarray(running[np.searchsorted(scores[order], gaps.edges[:-1], "right")])
 
 
 def _curve(is_so: npt.NDArray[np.bool_], scores: Floats, weight: Floats) -> Floats:
-    """P(is_so | score) for each score, models x n: a logistic curve through the first model's."""
+    """P(is_so | score) for each score, by a logistic curve through all of them."""
     optimize = require("scipy.optimize", extra="report")
     x = np.log(np.clip(scores, 1e-9, 1 - 1e-9) / np.clip(1.0 - scores, 1e-9, 1 - 1e-9))
     # Platt's targets: not quite 0 and 1, so that the curve stays finite if nothing overlaps.
@@ -251,12 +250,12 @@ def _curve(is_so: npt.NDArray[np.bool_], scores: Floats, weight: Floats) -> Floa
     target = np.where(is_so, (many + 1) / (many + 2), 1 / (few + 2))
 
     def loss(ab: Floats) -> float:
-        z = ab[0] * x[0] + ab[1]
+        z = ab[0] * x + ab[1]
         return float(np.sum(weight * (np.logaddexp(0.0, z) - target * z)))
 
     def slope(ab: Floats) -> Floats:
-        off = weight * (_sigmoid(ab[0] * x[0] + ab[1]) - target)
-        return np.array([np.sum(off * x[0]), np.sum(off)])
+        off = weight * (_sigmoid(ab[0] * x + ab[1]) - target)
+        return np.array([np.sum(off * x), np.sum(off)])
 
     a, b = optimize.minimize(loss, np.array([1.0, 0.0]), jac=slope, method="BFGS").x
     return _sigmoid(a * x + b)

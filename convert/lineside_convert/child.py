@@ -17,6 +17,7 @@ the parent reads what it left in the folder JOB:
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,8 +147,10 @@ def _ask_engine(
 
 
 def _one_line(error: Exception) -> str:
+    """The first sentence: what follows is advice that doesn't fit here."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    first = lines[0] if lines else type(error).__name__
+    return re.split(r"(?<=[a-z]\.)\s", first)[0][:300]
 
 
 def main() -> None:

@@ -242,7 +242,7 @@ def _decide(run: Run, quantized: Quantized, options: Options) -> tuple[DecisionS
     labels, files = run.info.labels, [row.file for row in run.rows("val")]
     original, converted = quantized.original["val"], quantized.quantized["val"]
     decision = choose_decision(
-        _truth(run, "val"), converted, labels, costs=options.costs, twin=original
+        _truth(run, "val"), original, labels, costs=options.costs, twin=converted
     )
     parity, flips = compare(files, original, converted, decision, labels)
     require_parity(parity, flips, options.max_flips)

@@ -102,11 +102,13 @@ def _run_child(folder: Path) -> Answer:
             raise ConvertError(msg) from error
     if done.returncode == 0:
         return msgspec.json.decode((folder / "answer.json").read_bytes(), type=Answer)
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else "it said nothing"
     if done.returncode < 0:
-        how = f"was killed by {signal.Signals(-done.returncode).name}"
+        msg = (
+            f"TensorFlow was killed by {signal.Signals(-done.returncode).name} while it converted "
+            "the model: a layer can't be made int8 (GRU and LSTM need unroll=True)"
+        )
     else:
-        how = f"ended with {done.returncode}"
-    msg = f"TensorFlow's process {how} while it converted the model; its last line: {last}"
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1][:300] if lines else "nothing"
+        msg = f"TensorFlow's process ended with {done.returncode}; the last it said: {last}"
     raise ConvertError(msg)

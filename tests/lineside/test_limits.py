@@ -82,7 +82,7 @@ def test_few_right_answers_do_not_make_endless_confidence() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_hard_line_stays_a_line(seed: int) -> None:
     truth, logits = line(seed)
-    decision = choose_decision(truth, quantized(logits), LABELS, twin=logits)
+    decision = choose_decision(truth, logits, LABELS, twin=quantized(logits))
     found = verdict_figures(truth, quantized(logits), LABELS, decision)
     # Not nearly everything goes to review, nor to ng.
     assert 0.05 < found.review_rate < 0.45
@@ -157,14 +157,29 @@ def test_the_twin_keeps_verdicts_from_flipping(seed: int) -> None:
         both = zip(int8, logits, strict=True)
         return sum(decide(one).verdict != decide(other).verdict for one, other in both)
 
-    found = flips(choose_decision(truth, int8, LABELS, twin=logits))
+    found = flips(choose_decision(truth, logits, LABELS, twin=int8))
     assert found <= 4
-    assert found <= flips(choose_decision(truth, int8, LABELS))
+    assert found <= flips(choose_decision(truth, logits, LABELS))
+
+
+def test_a_twin_that_answers_something_else_makes_no_limits_of_its_own() -> None:
+    truth, logits = line()
+    ruined = np.random.default_rng(0).normal(0, 0.1, logits.shape)
+    found = choose_decision(truth, logits, LABELS, twin=ruined)
+    alone = choose_decision(truth, logits, LABELS)
+    assert found.temperature == alone.temperature
+    scores = defect_scores(softmax(logits, alone.temperature), LABELS)
+    costs = [cost(one.limits, truth, scores, Costs()) for one in (found, alone)]
+    assert costs[0] < 1.1 * costs[1]
+    # So its verdicts differ, and parity will say so.
+    decide = Decision(found, LABELS)
+    both = zip(ruined, logits, strict=True)
+    assert sum(decide(one).verdict != decide(other).verdict for one, other in both) > 200
 
 
 def test_no_score_lies_on_a_limit() -> None:
     truth, logits = line()
-    limits = choose_limits(truth, quantized(logits), LABELS, temperature=1.0, twin=logits)
+    limits = choose_limits(truth, logits, LABELS, temperature=1.0, twin=quantized(logits))
     scores = {*defect_scores(softmax(logits), LABELS)}
     scores |= {*defect_scores(softmax(quantized(logits)), LABELS)}
     assert limits.review not in scores
