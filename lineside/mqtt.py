@@ -17,7 +17,6 @@ import contextlib
 import logging
 import random
 import selectors
-import socket
 import ssl
 import threading
 import time
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lineside import mqtt_faults as faults
+from lineside.bell import Bell
 from lineside.errors import BrokerError
 from lineside.extras import require
 from lineside.mqtt_opening import CONNECT_S, ERROR_LEVEL, new_client
@@ -167,10 +167,7 @@ class MqttClient:
         self._stop_by: float | None = None
         self._stopping = threading.Event()
         self._changed = threading.Condition()
-        self._wake_r, self._wake_w = socket.socketpair()
-        self._wake_r.settimeout(0)
-        self._wake_w.settimeout(0)
-        self._woken = False
+        self._bell: Bell | None = None
         self._closing: tuple[int, str] = (0, "")
         self._detail = ""
         self._served_s = 0.0
@@ -196,6 +193,7 @@ class MqttClient:
         """
         self._hooks = hooks or Hooks()
         self._will = will
+        self._bell = Bell()
         self._thread.start()
 
     def publish(self, message: Outgoing) -> None:
@@ -210,7 +208,8 @@ class MqttClient:
             msg = f"{MAX_QUEUED} messages wait for broker {self.address} already"
             raise BrokerError(msg)
         self._queue.append(message)
-        self._wake()
+        if self._bell is not None:
+            self._bell.ring()
 
     @property
     def idle(self) -> bool:
@@ -235,20 +234,12 @@ class MqttClient:
         """
         self._stop_by = time.monotonic() + timeout_s
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._wake()
+        if self._bell is not None:
+            self._bell.ring()
             self._thread.join(timeout_s + 1.0)
-        if not self._thread.is_alive():
-            self._wake_r.close()
-            self._wake_w.close()
+            if not self._thread.is_alive():
+                self._bell.close()
         return self.idle
-
-    def _wake(self) -> None:
-        if self._woken:
-            return
-        self._woken = True
-        with contextlib.suppress(OSError):  # full: it will wake up; closed: it has ended
-            self._wake_w.send(b"\0")
 
     # All that follows runs on the client's own thread.
 
@@ -329,12 +320,12 @@ class MqttClient:
         Raises:
             BrokerError: it ended, and not because we wanted it.
         """
+        sock, bell = client.socket(), self._bell
+        if sock is None or bell is None:
+            raise BrokerError(self._ended_line(welcomed=False))
         with selectors.DefaultSelector() as selector:
-            sock = client.socket()
-            if sock is None:
-                raise BrokerError(self._ended_line(welcomed=False))
             selector.register(sock, selectors.EVENT_READ)
-            selector.register(self._wake_r, selectors.EVENT_READ)
+            selector.register(bell, selectors.EVENT_READ)
             writing, tick_at = False, opened + _TICK_S
             while client.socket() is sock:
                 if self.connected:
@@ -360,10 +351,8 @@ class MqttClient:
         # Bytes that TLS has decrypted already don't show in select.
         pending = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
         for key, events in selector.select(0 if pending else _TICK_S):
-            if key.fileobj is self._wake_r:
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_r.recv(4096)
-                self._woken = False
+            if isinstance(key.fileobj, Bell):
+                key.fileobj.heard()
             else:
                 if events & selectors.EVENT_READ:
                     client.loop_read()

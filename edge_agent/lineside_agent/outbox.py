@@ -169,9 +169,10 @@ class Outbox:
     def _prepare(self) -> None:
         db = self._connection
         db.set_busy_timeout(2000)
-        # FULL: a commit is on the disk when it returns. apsw brings an SQLite without the
+        # exclusive: nobody else uses it, so no shared memory is mapped that could vanish.
+        # full: a commit is on the disk when it returns. apsw brings an SQLite without the
         # WAL-reset bug of 3.7.0 to 3.51.2.
-        for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = off"):
+        for pragma in ("locking_mode = exclusive", "journal_mode = wal", "synchronous = full"):
             db.execute(f"PRAGMA {pragma}").fetchall()
         self._check()
         with self._transaction():

@@ -15,6 +15,8 @@ class Relay:
     Attributes:
         port: where to connect.
         sent: all that clients sent.
+        connections: how many there were.
+        closed: whether new connections are dropped at once.
         answers: cleared, what the broker sends is held back.
     """
 
@@ -28,6 +30,7 @@ class Relay:
         self.port: int = self._server.getsockname()[1]
         self.sent = bytearray()
         self.connections = 0
+        self.closed = False
         self.answers = threading.Event()
         self.answers.set()
 
@@ -50,6 +53,9 @@ class Relay:
                 client, _ = self._server.accept()
             except OSError:
                 return
+            if self.closed:
+                client.close()
+                continue
             self.connections += 1
             try:
                 broker = socket.create_connection(("127.0.0.1", self._target))
