@@ -65,15 +65,15 @@ def lineside() -> None:
 def main() -> None:
     """Run the command; exit with 0 on success only, and without a traceback."""
     try:
-        lineside.main(standalone_mode=False, prog_name="lineside")
+        # Without its standalone mode click returns the code of an Exit instead of raising it.
+        code = lineside.main(standalone_mode=False, prog_name="lineside")
+        sys.exit(code if isinstance(code, int) else 0)
     except LinesideError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except click.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
