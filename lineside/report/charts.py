@@ -52,7 +52,7 @@ def score_chart(data: ReportData, judged: Judged) -> Chart:
         f"{len(scores)} {name}" + (f" (median {np.median(scores):.2f})" if len(scores) else "")
         for name, scores in groups
     ]
-    said += [f"{name} limit at {limit:.2f}" for name, limit in limits]
+    said += [f"{name} limit at {limit:g}" for name, limit in limits]
     return Chart(
         "How unsure the model is" if sorting else "Scores of good and of bad parts",
         "How many images got which score (the scale is stretched near 0, so that single images "
@@ -74,7 +74,7 @@ def coverage_chart(data: ReportData, judged: Judged) -> Chart:
             marks.append(Mark(name, limit, float(below.mean()), float(right[below].mean())))
     said = [f"Right answers by share answered: {right.mean():.1%} of all"]
     said += [
-        f"at the {m.name} limit {m.limit:.2f} {m.x:.1%} are answered, {m.y:.1%} of them right"
+        f"at the {m.name} limit {m.limit:g} {m.x:.1%} are answered, {m.y:.1%} of them right"
         for m in marks
     ]
     return Chart(
@@ -98,7 +98,7 @@ def bad_part_charts(data: ReportData, models: Sequence[Judged]) -> Iterator[Char
 
     said = [f"{name}: AUROC {one.auroc:.3f}" for name, one in zip(names, curves, strict=True)]
     at = [
-        f"at the {p.name} limit {p.limit:.2f} {p.caught:.1%} of bad parts are caught and "
+        f"at the {p.name} limit {p.limit:g} {p.caught:.1%} of bad parts are caught and "
         f"{p.false_alarms:.1%} of good parts are stopped"
         for p in points
     ]
@@ -124,7 +124,7 @@ def bad_part_charts(data: ReportData, models: Sequence[Judged]) -> Iterator[Char
         Mark(p.name, p.limit, p.caught, p.precision) for p in points if p.precision is not None
     ]
     at = [
-        f"at the {m.name} limit {m.limit:.2f} recall {m.x:.1%} and precision {m.y:.1%}"
+        f"at the {m.name} limit {m.limit:g} recall {m.x:.1%} and precision {m.y:.1%}"
         for m in marks
     ]
     yield Chart(

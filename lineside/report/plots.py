@@ -164,7 +164,7 @@ def _mark_limits(axes: Any, marks: Sequence[Mark], *, side: str) -> None:  # noq
         near = last and abs(mark.x - last.x) < 0.25 and abs(mark.y - last.y) < 0.06
         distance = 25 if near else 13
         axes.annotate(
-            f"{mark.name} {mark.limit:.2f}",
+            f"{mark.name} {mark.limit:g}",
             (mark.x, mark.y),
             xytext=(-8 if is_left else 8, distance - 7 if side == "above right" else -distance),
             textcoords="offset points",
@@ -284,7 +284,7 @@ def _name_limits(axes: Any, limits: Sequence[tuple[Verdict, float]]) -> None:  #
         is_left = limit > 0.82 or (limit_name == "review" and limit > 0.2)
         both_left = is_left and limit_name == "ng"
         axes.annotate(
-            f"{limit_name} {limit:.2f}",
+            f"{limit_name} {limit:g}",
             (limit, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(-3 if is_left else 3, 14 if both_left else 3),

@@ -61,21 +61,21 @@ def test_verdicts_of_each_label_add_up(page: Page, scored: Scored) -> None:
 
 def test_limits_are_in_the_plots_and_in_the_text(page: Page, scored: Scored) -> None:
     plots = page.plots()
-    assert "review limit at 0.30, ng limit at 0.60" in plots["Histogram"]
+    assert "review limit at 0.3, ng limit at 0.6" in plots["Histogram"]
     bad = np.array([not scored.labels[k].good for k in scored.truth])
     scores = defect_scores(softmax(scored.int8, DECISION.temperature), scored.labels)
     for name, limit in (("review", 0.3), ("ng", 0.6)):
         above = scores >= limit
         caught, stopped = above[bad].mean(), above[~bad].mean()
         assert (
-            f"at the {name} limit {limit:.2f} {caught:.1%} of bad parts are caught "
+            f"at the {name} limit {limit:g} {caught:.1%} of bad parts are caught "
             f"and {stopped:.1%} of good parts are stopped" in plots["ROC"]
         )
         assert (
-            f"at the {name} limit {limit:.2f} recall {caught:.1%} "
+            f"at the {name} limit {limit:g} recall {caught:.1%} "
             f"and precision {bad[above].mean():.1%}" in plots["Precision/recall"]
         )
-        assert f"rom {limit:.3f} the verdict is" in page.said("verdicts")
+        assert f"rom {limit:g} the verdict is" in page.said("verdicts")
     assert "with costs of 10 for escape and 1 for reject" in page.said("verdicts")
     assert "the temperature is 0.4" in page.said("verdicts")
 
@@ -295,8 +295,8 @@ def test_sorting(scored: Scored) -> None:
     assert f"{verdicts.escapes} of {verdicts.images} images wrong and yet sure" in head
     assert f"Wrong and yet sure: {verdicts.escapes}" in page.said("mistakes")
     plots = page.plots()
-    assert "review limit at 0.30" in plots["Histogram"]
-    assert f"at the review limit 0.30 {verdicts.ok / verdicts.images:.1%}" in plots["Right"]
+    assert "review limit at 0.3" in plots["Histogram"]
+    assert f"at the review limit 0.3 {verdicts.ok / verdicts.images:.1%}" in plots["Right"]
     assert "False reject" not in "".join(page.text.values())
 
 
