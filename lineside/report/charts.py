@@ -124,8 +124,7 @@ def bad_part_charts(data: ReportData, models: Sequence[Judged]) -> Iterator[Char
         Mark(p.name, p.limit, p.caught, p.precision) for p in points if p.precision is not None
     ]
     at = [
-        f"at the {m.name} limit {m.limit:g} recall {m.x:.1%} and precision {m.y:.1%}"
-        for m in marks
+        f"at the {m.name} limit {m.limit:g} recall {m.x:.1%} and precision {m.y:.1%}" for m in marks
     ]
     yield Chart(
         "Precision/recall curve",
