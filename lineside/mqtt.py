@@ -139,6 +139,7 @@ class MqttClient:
         error: why not, in one line for a person; None while connected.
         refused: whether the broker said no to who we are, so that trying again helps only if
             something is changed there.
+        failures: attempts to connect that failed, since the last one that did not.
 
     Raises:
         SettingsError: `mqtt` contradicts itself.
@@ -170,12 +171,14 @@ class MqttClient:
         self._bell: Bell | None = None
         self._closing: tuple[int, str] = (0, "")
         self._detail = ""
+        self._unwelcome = False
         self._served_s = 0.0
         self._short = 0
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self.connected = False
         self.error: str | None = f"no connection to broker {self.address} yet"
         self.refused = False
+        self.failures = 0
 
     @property
     def address(self) -> str:
@@ -216,14 +219,23 @@ class MqttClient:
         """Whether nothing waits and nothing is in flight."""
         return not self._queue and not self._in_flight
 
-    def wait_connected(self, timeout_s: float) -> bool:
+    def wait_connected(self, timeout_s: float, *, attempts: int = 0) -> bool:
         """Wait for a connection, for a refusal that only a change can mend, or for the timeout.
+
+        Args:
+            timeout_s: how long.
+            attempts: how many attempts may fail; 0 for any number.
 
         Returns:
             Whether there is a connection.
         """
+
+        def over() -> bool:
+            enough = attempts > 0 and self.failures >= attempts
+            return self.connected or self.refused or enough
+
         with self._changed:
-            self._changed.wait_for(lambda: self.connected or self.refused, timeout_s)
+            self._changed.wait_for(over, timeout_s)
         return self.connected
 
     def stop(self, timeout_s: float = 2.0) -> bool:
@@ -267,7 +279,8 @@ class MqttClient:
         if line != self.error and not self._stopping.is_set():
             log.warning("%s; trying again", line)
         with self._changed:
-            self.error = line
+            self.error, self.refused = line, self._unwelcome
+            self.failures += 1
             self._changed.notify_all()
 
     def _connection(self) -> None:
@@ -301,7 +314,7 @@ class MqttClient:
 
     def _new_client(self) -> paho.Client:
         """A paho client that calls us."""
-        self._detail, self._closing = "", (0, "")
+        self._detail, self._closing, self._unwelcome = "", (0, ""), False
         client = new_client(self._mqtt, self._client_id)
         if self._will is not None:
             will = self._will()
@@ -415,7 +428,7 @@ class MqttClient:
         properties: Properties | None,
     ) -> None:
         if code.is_failure:
-            self.refused = code.value in faults.BAD_CREDENTIALS
+            self._unwelcome = code.value in faults.BAD_CREDENTIALS
             raise BrokerError(faults.refused_line(self._mqtt, code.value, str(code)))
         self._limit = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
         self._max_packet = getattr(properties, "MaximumPacketSize", 0)
@@ -424,6 +437,7 @@ class MqttClient:
         log.info("connected to broker %s over MQTT %s", self.address, self._mqtt.protocol)
         with self._changed:
             self.connected, self.refused, self.error = True, False, None
+            self.failures = 0
             self._changed.notify_all()
         self._call(self._hooks.on_connect)
 

@@ -147,7 +147,7 @@ def _broker(settings: Settings) -> str:
     client = MqttClient(mqtt, f"lineside-{station.site}-{station.name}-check")
     client.start()
     try:
-        if not client.wait_connected(BROKER_S):
+        if not client.wait_connected(BROKER_S, attempts=1):
             raise BrokerError(client.error)
         event = Event(
             site=station.site,

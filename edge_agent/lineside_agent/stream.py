@@ -119,6 +119,7 @@ class Stream:
             else:
                 self._frame()
         except EndOfSourceError:
+            log.info("stream %s: its source has ended", self.context.stream)
             return False
         except Exception as error:  # noqa: BLE001 - a live camera is worth another try
             if self.source.finite:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from lineside.errors import MessageError
-from lineside.messages import Event, Result, decode
-from lineside.mqtt import Hooks, Incoming, MqttClient
+from lineside.mqtt import Hooks, MqttClient
 from lineside.settings import MqttSettings, OutboxSettings, StationSettings
 from lineside.topics import Topics
 from lineside_agent.keeper import Keeper
@@ -20,6 +19,7 @@ from lineside_agent.outbox import BusyError, Outbox
 from lineside_agent.publisher import Publisher
 from tests.support.broker import Mosquitto, free_port, wait_for
 from tests.support.examples import result
+from tests.support.listener import Listener
 from tests.support.relay import Relay
 
 TOPICS = Topics("ulm", "press4")
@@ -78,40 +78,6 @@ class Delivery:
 
     def __exit__(self, *_exc: object) -> None:
         self.stop()
-
-
-class Listener:
-    """What a subscriber hears of the station."""
-
-    def __init__(self, url: str, protocol: str = "5") -> None:
-        self.heard: list[Incoming] = []
-        self._ready = False
-        self._client = MqttClient(
-            MqttSettings(url=url, protocol=protocol),  # type: ignore[arg-type]
-            "listener",
-            subscriptions=("lineside/#",),
-            backoff_s=(0.02, 0.05),
-        )
-
-    def results(self) -> list[tuple[str, int]]:
-        """Boot and number of each result, as they came."""
-        found = [decode("result", m.payload) for m in list(self.heard) if "/result/" in m.topic]
-        return [(r.boot, r.seq) for r in found if isinstance(r, Result)]
-
-    def events(self) -> list[Event]:
-        found = [decode("event", m.payload) for m in list(self.heard) if m.topic.endswith("/event")]
-        return [event for event in found if isinstance(event, Event)]
-
-    def _subscribed(self, _refused: tuple[str, ...]) -> None:
-        self._ready = True
-
-    def __enter__(self) -> Listener:  # noqa: PYI034
-        self._client.start(Hooks(on_message=self.heard.append, on_subscribed=self._subscribed))
-        wait_for(lambda: self._ready)
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._client.stop()
 
 
 def numbers(boot: str, last: int) -> list[tuple[str, int]]:
