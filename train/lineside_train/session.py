@@ -166,8 +166,15 @@ def train_run(task: Task, material: Material) -> Outcome:
 
 def _tensors(task: Task, material: Material, part: SplitPart) -> npt.NDArray[np.uint8]:
     size = task.options.image_size
-    files = [row.file for row in material.part(part)]
-    return load_tensors(task.data, files, material.preprocess, (size, size), what=f"Reading {part}")
+    rows = material.part(part)
+    return load_tensors(
+        task.data,
+        [row.file for row in rows],
+        material.preprocess,
+        (size, size),
+        what=f"Reading {part}",
+        sha256=[row.sha256 for row in rows],
+    )
 
 
 def _info(task: Task, material: Material, trained: Trained) -> RunInfo:
