@@ -52,20 +52,17 @@ def part_ids(results: list[Result]) -> list[str]:
 
 @pytest.mark.broker
 def test_a_broker_that_comes_late_gets_everything(
-    tmp_path: Path, photos: Path, bundle_folder: Path
+    broker: Mosquitto, tmp_path: Path, photos: Path, bundle_folder: Path
 ) -> None:
-    broker = Mosquitto(tmp_path / "broker", "max_queued_messages 0")
-    with Relay(broker.port) as relay:
+    with Relay(broker.port) as relay, Listener(broker.url) as listener:
         url = f"mqtt://127.0.0.1:{relay.port}"
         config = write_config(tmp_path, url=url, bundle=bundle_folder, source=f"images:{photos}")
         relay.closed = True
         with AgentProcess(config) as agent:
             wait_for(lambda: "closed the connection without an answer" in agent.log, 30)
-            # The listener is there before the agent finds the broker.
-            with broker, Listener(broker.url) as listener:
-                relay.closed = False
-                assert agent.wait() == 0
-                wait_for(lambda: "offline stopped" in listener.states())
+            relay.closed = False
+            assert agent.wait() == 0
+            wait_for(lambda: "offline stopped" in listener.states())
     results = listener.of(Result)
     assert part_ids(results) == names(photos)
     assert len(results) == 60
