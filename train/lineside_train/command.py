@@ -110,7 +110,8 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     type=_choice(Flip),
     default="none",
     show_default=True,
-    help="Mirror the training images, where a mirrored part is the same part.",
+    help="Mirror the training images, where a mirrored part is the same part. "
+    "all: in both directions, and by quarter turns.",
 )
 @click.option(
     "--patience",

@@ -9,7 +9,7 @@ from msgspec import Struct
 Arch = Literal["plain", "separable", "mlp"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Augment = Literal["none", "light", "standard"]
-Flip = Literal["none", "horizontal", "both"]
+Flip = Literal["none", "horizontal", "both", "all"]
 
 LEARNING_RATES: Final[dict[str, float]] = {
     "adamw": 2e-3,
