@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class Inbox:
         self.heard: list[Incoming] = []
         ready = queue.SimpleQueue[tuple[str, ...]]()
         hooks = Hooks(on_message=self.heard.append, on_subscribed=ready.put)
-        connect(url, client_id="inbox", hooks=hooks, subscriptions=filters, **options)
+        client_id = f"inbox-{uuid.uuid4().hex}"  # two of one name would fight for their place
+        connect(url, client_id=client_id, hooks=hooks, subscriptions=filters, **options)
         self.refused = ready.get(timeout=10)
 
     @property
