@@ -63,7 +63,7 @@ def _random_affine() -> Any:  # noqa: ANN401 - a class, but its base is loaded l
     keras = load_keras()
     ops, random = keras.ops, keras.random
 
-    class RandomAffine(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
+    class RandomAffine(keras.layers.Layer):  # type: ignore[misc,name-defined] # no types
         """Mirrors, turns, shifts and zooms each image in its own way, about its centre."""
 
         def __init__(self, strength: Strength, flip: Flip) -> None:
@@ -72,29 +72,28 @@ def _random_affine() -> Any:  # noqa: ANN401 - a class, but its base is loaded l
             self.flip = flip
             self.seed_generator = random.SeedGenerator()
 
-        def _between(self, count: int, limit: float) -> Any:  # noqa: ANN401
-            return random.uniform((count,), -limit, limit, seed=self.seed_generator)
-
-        def _sign(self, count: int, *, drawn: bool) -> Any:  # noqa: ANN401
-            return ops.sign(self._between(count, 1.0)) if drawn else ops.ones((count,))
-
         def call(self, images: Any) -> Any:  # noqa: ANN401
             """Change a batch."""
             count, height, width, _ = images.shape
             how = self.strength
-            angle = self._between(count, math.radians(how.turn))
+            drawn = random.uniform((count, 7), -1.0, 1.0, seed=self.seed_generator)
+            turn, quarter, zoom, sign_x, sign_y, shift_x, shift_y = ops.unstack(drawn, axis=1)
+            angle = turn * math.radians(how.turn)
             if self.flip == "all":
-                angle = angle + math.pi / 2 * ops.floor(2.0 + self._between(count, 2.0))
-            zoom = 1.0 + self._between(count, how.zoom)
-            mirror_x = zoom * self._sign(count, drawn=self.flip != "none")
-            mirror_y = zoom * self._sign(count, drawn=self.flip in {"both", "all"})
+                angle = angle + math.pi / 2 * ops.floor(2.0 * (1.0 + quarter))
+            scale_x = scale_y = 1.0 + zoom * how.zoom
+            if self.flip != "none":
+                scale_x = scale_x * ops.where(sign_x < 0, -1.0, 1.0)
+            if self.flip in {"both", "all"}:
+                scale_y = scale_y * ops.where(sign_y < 0, -1.0, 1.0)
             # An output pixel p is taken from centre + shift + matrix (p - centre).
-            a0, a1 = mirror_x * ops.cos(angle), -mirror_x * ops.sin(angle)
-            b0, b1 = mirror_y * ops.sin(angle), mirror_y * ops.cos(angle)
+            sine, cosine = ops.sin(angle), ops.cos(angle)
+            a0, a1 = scale_x * cosine, -scale_x * sine
+            b0, b1 = scale_y * sine, scale_y * cosine
             x, y = (width - 1) / 2, (height - 1) / 2
-            a2 = x - a0 * x - a1 * y + self._between(count, how.shift * width)
-            b2 = y - b0 * x - b1 * y + self._between(count, how.shift * height)
-            none = ops.zeros((count,))
+            a2 = x - a0 * x - a1 * y + shift_x * how.shift * width
+            b2 = y - b0 * x - b1 * y + shift_y * how.shift * height
+            none = ops.zeros_like(a0)
             rows = ops.stack([a0, a1, a2, b0, b1, b2, none, none], axis=1)
             return ops.image.affine_transform(
                 images, rows, interpolation="bilinear", fill_mode="reflect"
