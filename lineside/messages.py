@@ -155,7 +155,8 @@ class Ledger(Struct, kw_only=True):
     last: int
     """The newest that was given."""
     published_through: int
-    """Everything from `first` to here was published and confirmed; 0 if nothing was."""
+    """Everything up to here is done: the broker confirmed it or, where `delivery` is unconfirmed,
+    acknowledged it. What a subscriber does not have of it is missing."""
 
 
 class Status(Struct, kw_only=True):
@@ -167,7 +168,8 @@ class Status(Struct, kw_only=True):
     boot: str
     state: Literal["online", "offline", "degraded"]
     reasons: list[str] = []
-    """Why it is degraded or offline, such as `camera_lost:cam0` or `stopped`."""
+    """Why it is degraded (`camera_lost:CAMERA`, `stream_failed:STREAM`, `outbox:WHY`,
+    `results_refused:WHY`) or offline (`stopped`, `connection_lost`)."""
     delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
     """`unconfirmed`: over MQTT 3.1.1 and the station can't hear its own results back."""
     version: str
@@ -217,7 +219,9 @@ class Event(Struct, kw_only=True):
     boot: str
     at: datetime
     kind: str
-    """Such as `started`, `camera_lost`, `camera_back`, `results_refused`, `results_lost`."""
+    """`started`, `stopped`, `cut_off` (the run before ended without a stop), `camera_lost`,
+    `camera_back`, `results_refused`, `results_lost`, `outbox_failed`, `outbox_back`,
+    `outbox_quarantined`, `checked`; others may come."""
     message: str
     """One sentence for a person."""
     details: dict[str, Any] = {}

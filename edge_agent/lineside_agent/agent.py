@@ -132,6 +132,9 @@ class Agent:
             for stream in streams:
                 stream.start()
             self._watch(streams, voice, client)
+        except BaseException:
+            self._hurry.set()
+            raise
         finally:
             self._shut_down(streams, keeper, voice, client)
         failed = next((stream.failure for stream in streams if stream.failure), None)

@@ -26,10 +26,14 @@ from typing import Any, Final
 from lineside.errors import MessageError, StorageError
 from lineside.messages import Event, Ledger, Result, encode
 from lineside.settings import OutboxSettings, StationSettings
-from lineside_agent.outbox import EVENTS, BusyError, CorruptError, Entry, Outbox, quarantine
+from lineside_agent.custody import BusyError, CorruptError, quarantine
+from lineside_agent.outbox import EVENTS, Entry, Outbox
 from lineside_agent.publisher import PAGE, Publisher
 
 log = logging.getLogger(__name__)
+
+GOOD_NEWS: Final = frozenset({"started", "stopped", "camera_back", "outbox_back"})
+"""Events that are no warning."""
 
 TICK_S: Final = 0.25
 """Seconds between looks at the clock, at most."""
@@ -148,7 +152,7 @@ class Keeper:
             message: one sentence for a person.
             details: what a program may want to know, as JSON.
         """
-        log.log(logging.INFO if kind in {"started", "stopped"} else logging.WARNING, "%s", message)
+        log.log(logging.INFO if kind in GOOD_NEWS else logging.WARNING, "%s", message)
         event = Event(
             site=self._station.site,
             station=self._station.name,
@@ -158,10 +162,14 @@ class Keeper:
             message=message,
             details=details,
         )
+        payload = encode(event)
+        if len(payload) > MAX_MESSAGE_BYTES:
+            event.details = {}
+            payload = encode(event)
         with self._changed:
             # Beyond the bound there is room for a few events: they tell what is wrong.
             if len(self._waiting) < self._settings.waiting + 100:
-                self._keep(EVENTS, encode(event))
+                self._keep(EVENTS, payload)
 
     @property
     def pending(self) -> int:
@@ -210,7 +218,12 @@ class Keeper:
                 pause = min(self._due().values()) - time.monotonic()
                 if pause > 0:
                     self._changed.wait(pause)
-            self._turn()
+            try:
+                self._turn()
+            except Exception as error:  # without this thread nothing would be kept any more
+                log.exception("the keeper failed in an unforeseen way")
+                self._trouble(StorageError(repr(error)))
+                time.sleep(RETRY_S)
         self._guard(self._commit)
         while self._waiting and self.problem is None:
             self._guard(self._commit)

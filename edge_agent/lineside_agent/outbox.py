@@ -14,7 +14,6 @@ clock, so a clock that jumps deletes nothing.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from lineside.errors import StorageError
 from lineside.extras import require
 from lineside.files import storage_error
 from lineside.messages import Ledger
+from lineside_agent.custody import BusyError, CorruptError, lock
 
 if TYPE_CHECKING:
     import apsw
@@ -37,9 +37,6 @@ EVENTS: Final = ""
 
 MAX_LEDGERS: Final = 64
 """How many boots and streams the ledger lists at most, the newest ones."""
-
-QUARANTINED: Final = 3
-"""How many corrupt files are kept at most."""
 
 _APPLICATION: Final = 0x6C696E65  # "line"
 _VERSION: Final = 1
@@ -68,14 +65,6 @@ class State(IntEnum):
     """The broker has it (MQTT 5), or it came back to us (3.1.1)."""
     UNCONFIRMED = 2
     """Over MQTT 3.1.1 it was acknowledged, and never came back to us."""
-
-
-class CorruptError(StorageError):
-    """The file is no outbox, or a damaged one; `Outbox.quarantine` moves it aside."""
-
-
-class BusyError(StorageError):
-    """The outbox can't be used by this process, and waiting doesn't help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +144,7 @@ class Outbox:
         self.path = path
         self.next_id = first_id
         self._boot = boot
-        self._lock = _lock(path)
+        self._lock = lock(path)
         self._apsw = require("apsw", extra="agent")
         self._db: apsw.Connection | None = None
         try:
@@ -407,54 +396,3 @@ class Outbox:
             self._db.close()
             self._db = None
         os.close(self._lock)
-
-
-def quarantine(path: Path) -> Path:
-    """Move a corrupt outbox aside, for someone to look at, and keep the newest QUARANTINED ones.
-
-    Returns:
-        Where it is now.
-
-    Raises:
-        StorageError: it can't be moved.
-    """
-    try:
-        old = sorted(path.parent.glob(f"{path.name}.corrupt-*[0-9]"), key=_number)
-        target = path.with_name(f"{path.name}.corrupt-{_number(old[-1]) + 1 if old else 1}")
-        for gone in old[: max(0, len(old) - QUARANTINED + 1)]:
-            for suffix in ("", "-wal", "-shm"):
-                gone.with_name(gone.name + suffix).unlink(missing_ok=True)
-        for suffix in ("-wal", "-shm", ""):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.replace(target.with_name(target.name + suffix))
-    except OSError as error:
-        raise storage_error(error, path) from error
-    return target
-
-
-def _number(path: Path) -> int:
-    digits = path.name.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else 0
-
-
-def _lock(path: Path) -> int:
-    """Hold a lock beside `path` until the returned descriptor is closed, or the process ends.
-
-    Raises:
-        BusyError: another process holds it.
-        StorageError: the folder can't be made or written.
-    """
-    lock = path.with_name(path.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise storage_error(error, lock) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        msg = f"{path} is used by another agent: stop that one, or set another outbox.path"
-        raise BusyError(msg) from error
-    return handle

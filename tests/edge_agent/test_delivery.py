@@ -14,8 +14,9 @@ from lineside.errors import MessageError
 from lineside.mqtt import Hooks, MqttClient
 from lineside.settings import MqttSettings, OutboxSettings, StationSettings
 from lineside.topics import Topics
+from lineside_agent.custody import BusyError
 from lineside_agent.keeper import Keeper
-from lineside_agent.outbox import BusyError, Outbox
+from lineside_agent.outbox import Outbox
 from lineside_agent.publisher import Publisher
 from tests.support.broker import Mosquitto, free_port, wait_for
 from tests.support.examples import result

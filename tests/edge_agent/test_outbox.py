@@ -11,17 +11,8 @@ import apsw
 import pytest
 
 from lineside.errors import StorageError
-from lineside_agent.outbox import (
-    EVENTS,
-    BusyError,
-    CorruptError,
-    Entry,
-    Loss,
-    Outbox,
-    Row,
-    State,
-    quarantine,
-)
+from lineside_agent.custody import BusyError, CorruptError, quarantine
+from lineside_agent.outbox import EVENTS, Entry, Loss, Outbox, Row, State
 
 
 @pytest.fixture

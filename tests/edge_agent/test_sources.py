@@ -277,6 +277,7 @@ def test_a_live_camera_that_is_lost_comes_back(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_live_camera_that_hangs_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lineside_agent.sources.live.STALL_S", 0.2)
+    monkeypatch.setattr("lineside_agent.sources.live.OPEN_S", 0.1)
     release = threading.Event()
 
     class Hanging(LiveSource):

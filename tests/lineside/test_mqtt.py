@@ -322,7 +322,7 @@ def test_a_server_that_drops_connections(connect: Connect) -> None:
 
 
 def test_a_server_that_says_nothing(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lineside.mqtt.CONNECT_S", 0.2)
+    monkeypatch.setattr("lineside.mqtt.client.CONNECT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = connect(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
         wait_for(lambda: "gave no answer within 0.2 s" in (client.error or ""))

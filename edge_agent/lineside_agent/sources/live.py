@@ -87,6 +87,7 @@ class LiveSource(Source):
         attempt = 0
         while not self._stopping.is_set():
             began = time.monotonic()
+            self._alive_at = began + OPEN_S  # it may take so long before it counts as silent
             try:
                 self._read_on(self._connect())
             except CameraError as error:

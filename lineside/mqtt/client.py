@@ -1,15 +1,4 @@
-"""The one MQTT client of lineside, over paho-mqtt.
-
-It connects in the background, also to a broker that was never there, and never gives up:
-
-    publish() ──▶ queue ──▶ in flight (QoS 1, at most min(20, Receive Maximum)) ──▶ on_done
-                    ▲               │
-                    └── lost ───────┘        a lost connection puts them back, in their order
-
-One thread of its own does all that paho does, so no lock is held while a callback runs, an
-exception in a callback can't end it, and paho's own queue is never used: it ignores the
-broker's Receive Maximum and dies with the process. Each connection is a new paho client.
-"""
+"""The client: a queue, a window, and a connection that heals itself."""
 
 from __future__ import annotations
 
@@ -22,14 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lineside import mqtt_faults as faults
-from lineside.bell import Bell
 from lineside.errors import BrokerError
 from lineside.extras import require
-from lineside.mqtt_opening import CONNECT_S, ERROR_LEVEL, new_client
+from lineside.mqtt import faults
+from lineside.mqtt.bell import Bell
+from lineside.mqtt.opening import CONNECT_S, ERROR_LEVEL, new_client
+from lineside.mqtt.types import Delivery, Hooks, Incoming, Outgoing
 from lineside.settings import MqttSettings, check_mqtt
 
 if TYPE_CHECKING:
@@ -54,72 +43,6 @@ DROPS: Final = 3
 
 _TICK_S: Final = 0.5
 _FAILURE: Final = 0x80  # reason codes from here on are failures
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of a message.
-
-    Attributes:
-        ok: whether the broker has it (QoS 1), or it was written to the connection (QoS 0).
-        reason: the broker's reason by name, such as `Success` or `Not authorized`.
-    """
-
-    ok: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to publish.
-
-    Attributes:
-        topic: from `lineside.topics`.
-        payload: bytes.
-        qos: 1; or 0, then it is dropped while there is no connection.
-        retain: whether the broker keeps it for later subscribers.
-        on_done: called once, on the client's thread, when it is known what became of it.
-    """
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    on_done: Callable[[Delivery], None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message that was received.
-
-    Attributes:
-        topic: where it was published.
-        payload: bytes.
-        retained: whether the broker had kept it, so that it may be old.
-        mono_ns: when it came, in ns of this machine's monotonic clock.
-    """
-
-    topic: str
-    payload: bytes
-    retained: bool
-    mono_ns: int
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What the client calls, always on its own thread; none of them may wait for anything.
-
-    Attributes:
-        on_connect: the broker accepted the connection; publish what it must know.
-        on_subscribed: the broker answered the subscriptions: the filters that it refused.
-        on_message: a message came.
-        on_disconnect: the connection was lost.
-    """
-
-    on_connect: Callable[[], None] | None = None
-    on_subscribed: Callable[[tuple[str, ...]], None] | None = None
-    on_message: Callable[[Incoming], None] | None = None
-    on_disconnect: Callable[[], None] | None = None
 
 
 class MqttClient:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
-from lineside import mqtt_faults as faults
 from lineside.errors import BrokerError
 from lineside.extras import require
+from lineside.mqtt import faults
 from lineside.settings import MqttSettings
 
 if TYPE_CHECKING:
