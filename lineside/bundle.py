@@ -38,7 +38,7 @@ MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "signature.json"
 _UNLISTED: Final = frozenset({MANIFEST, SIGNATURE})  # neither can hold its own hash
 
-MAX_FILES: Final = 256
+MAX_FILES: Final = 1024
 """How many files a bundle may hold."""
 MAX_NAME_CHARS: Final = 100
 """How long a file's name may be, in characters."""

@@ -19,6 +19,7 @@ from lineside.inspector import Inspector
 from lineside.manifest import DecisionSpec, Label
 from lineside.metrics import Figures, VerdictFigures, figures, verdict_figures
 from lineside.progress import track, working
+from lineside.runtime.quiet import quiet
 from lineside.runtime.trial import load_bundle
 
 
@@ -113,7 +114,7 @@ def open_predictor(path: Path) -> Predictor:
         LinesideError: whatever the one that opens it raises.
     """
     if path.is_file() or (path / "manifest.json").is_file():
-        with working("Trying the bundle"):
+        with quiet():
             return BundlePredictor(load_bundle(path))
     for entry in entry_points(group="lineside.predictors"):
         if (path / f"{entry.name}.json").is_file():

@@ -30,6 +30,7 @@ from lineside.manifest import DecisionSpec, Golden, Manifest, Parity
 from lineside.progress import working
 from lineside.run import Run, SplitPart, SplitRow
 from lineside.runtime import Engine, open_engine
+from lineside.runtime.quiet import quiet
 from lineside.runtime.trial import Trial, try_bundle
 from lineside_convert.calibration import balanced_sample, with_full_range
 from lineside_convert.child import PARTS
@@ -119,7 +120,8 @@ def _convert(run: Run, out: Path, options: Options, work: Path) -> Bundle:
         quantized = quantize(
             run.model_path, len(run.info.labels), pixels.calibration, pixels.parts, work
         )
-    engine = open_engine(quantized.model)
+    with quiet():
+        engine = open_engine(quantized.model)
     _check_engine(engine)
     decision, parity = _decide(run, quantized, options)
     plain_agrees = _plain_agrees(run, quantized, decision, options)

@@ -67,9 +67,9 @@ def quantize(
     (folder / "job.json").write_bytes(
         msgspec.json.encode(Job(model=str(model.absolute()), labels=labels))
     )
-    np.save(folder / "calibration.npy", calibration)
+    _save(folder / "calibration.npy", calibration)
     for part in PARTS:
-        np.save(folder / f"{part}.npy", parts[part])
+        _save(folder / f"{part}.npy", parts[part])
     answer = _run_child(folder)
     if answer.error is not None:
         raise ConvertError(answer.error)
@@ -80,6 +80,14 @@ def quantize(
         np.load(folder / "plain_val.npy"),
         answer.versions,
     )
+
+
+def _save(path: Path, array: npt.NDArray[np.uint8]) -> None:
+    # As np.save, whose error on a full disk does not say that the disk is full.
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(np.ascontiguousarray(array))
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(array).data)
 
 
 def _run_child(folder: Path) -> Answer:

@@ -39,6 +39,7 @@ def test_one_json_object_a_line(bundle_folder: Path, photos: Path) -> None:
     lines = read(done.stdout)
     files = sorted(str(file) for file in photos.rglob("*.png"))
     assert [line["file"] for line in lines] == files
+    assert done.stderr == ""
     for line in lines:
         assert set(line) == {
             "file", "verdict", "reasons", "label", "score", "scores", "latency_ms",

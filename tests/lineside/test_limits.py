@@ -170,7 +170,7 @@ def test_a_twin_that_answers_something_else_makes_no_limits_of_its_own() -> None
     assert found.temperature == alone.temperature
     scores = defect_scores(softmax(logits, alone.temperature), LABELS)
     costs = [cost(one.limits, truth, scores, Costs()) for one in (found, alone)]
-    assert costs[0] < 1.1 * costs[1]
+    assert costs[0] < costs[1] + 0.05
     # So its verdicts differ, and parity will say so.
     decide = Decision(found, LABELS)
     both = zip(ruined, logits, strict=True)

@@ -1,0 +1,155 @@
+"""Golden images: each label, both sides of each limit, and none that hangs on one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from lineside.bundle import Bundle, open_bundle
+from lineside.decision import Decision
+from lineside.image import Decode, Frame, to_tensor
+from lineside.manifest import DecisionSpec, Label, LimitSpec
+from lineside.runtime import Engine, TensorInfo, open_engine
+from lineside.runtime.golden import golden_frame
+from lineside_convert.golden import (
+    JPEG_STEPS,
+    MAX_GOLDEN_PIXELS,
+    STEPS,
+    Judge,
+    choose_golden,
+    make_golden,
+)
+
+LABELS = (Label(name="crack", good=False), Label(name="ok", good=True))
+SORTING = tuple(Label(name=name, good=True) for name in ("glass", "metal", "paper"))
+OUTPUT = TensorInfo((1, 2), "int8", 0.05, 0)
+
+
+def judge(limits: LimitSpec, labels: tuple[Label, ...] = LABELS) -> Judge:
+    return Judge(OUTPUT, DecisionSpec(score="p_not_good", temperature=1.0, limits=limits), labels)
+
+
+def val(seed: int = 0, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, count)
+    odds = np.where(truth == 0, 1.0, -1.0) + 1.5 * rng.standard_normal(count)
+    return truth, np.round(np.stack([odds / 2, -odds / 2], axis=1) / 0.05) * 0.05
+
+
+def test_each_label_and_both_sides_of_each_limit() -> None:
+    truth, logits = val()
+    one = judge(LimitSpec(review=0.3, ng=0.6))
+    choice = choose_golden(truth, [logits], one)
+    assert {int(truth[i]) for i in choice.safe} == {0, 1}
+    verdicts = [one.verdict(logits[i]) for i in choice.near]
+    assert verdicts == ["ok", "review", "review", "ng"]
+    scores = one.scores(logits)
+    for index, limit in zip(choice.near, [0.3, 0.3, 0.6, 0.6], strict=True):
+        assert abs(scores[index] - limit) < 0.06
+    away = np.minimum(abs(scores - 0.3), abs(scores - 0.6))
+    right = logits.argmax(axis=1) == truth
+    assert away[choice.safe[0]] == away[right].max()
+
+
+def test_what_hangs_on_one_step_is_not_taken() -> None:
+    truth, logits = val()
+    one = judge(LimitSpec(review=None, ng=0.5))
+    decide = Decision(one.decision, LABELS)
+    for index in choose_golden(truth, [logits], one).near:
+        for off in ([STEPS, -STEPS], [-STEPS, STEPS], [STEPS, STEPS]):
+            moved = logits[index] + np.array(off) * OUTPUT.scale
+            assert decide(moved).verdict == decide(logits[index]).verdict
+
+
+def test_both_kinds_of_kernels_must_agree() -> None:
+    truth, logits = val()
+    plain = logits + np.random.default_rng(1).integers(-6, 7, logits.shape) * OUTPUT.scale
+    one = judge(LimitSpec(review=0.3, ng=0.6))
+    for index in choose_golden(truth, [logits, plain], one).near:
+        assert one.verdict(logits[index]) == one.verdict(plain[index])
+
+
+def test_when_sorting() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 300)
+    logits = 2.0 * np.eye(3)[truth] + rng.normal(0, 1, (300, 3))
+    one = judge(LimitSpec(review=0.4, ng=None), SORTING)
+    choice = choose_golden(truth, [logits], one)
+    assert {int(truth[i]) for i in choice.safe} == {0, 1, 2}
+    assert {one.verdict(logits[i]) for i in choice.near} == {"ok", "review"}
+
+
+def test_one_image_of_one_label() -> None:
+    choice = choose_golden(
+        np.array([1]), [np.array([[-1.0, 1.0]])], judge(LimitSpec(review=None, ng=0.5))
+    )
+    assert choice.safe == (0,)
+    assert choice.near == ()
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder: Path) -> Bundle:
+    return open_bundle(bundle_folder)
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Bundle) -> Engine:
+    return open_engine(bundle.model)
+
+
+def of(bundle: Bundle, engine: Engine) -> Judge:
+    return Judge(engine.outputs[0], bundle.manifest.decision, bundle.manifest.labels)
+
+
+def scene(height: int, width: int) -> Frame:
+    """A picture with colours, edges and noise."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    picture = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=-1)
+    return np.asarray((picture + rng.integers(0, 20, picture.shape)) % 256, np.uint8)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_png_is_the_picture_itself(bundle: Bundle, engine: Engine, *, colour: bool) -> None:
+    frame = scene(90, 70)
+    if not colour:
+        frame = np.repeat(frame[..., :1], 3, axis=2)
+    spec = bundle.manifest.preprocess
+    entries, files = make_golden([frame], [], [engine], spec, of(bundle, engine))
+    assert [entry.file for entry in entries] == ["golden/000.png", "golden/000.jpg"]
+    assert np.array_equal(golden_frame("x.png", files["golden/000.png"], spec), frame)
+    expected = engine.invoke(to_tensor(frame, spec, bundle.manifest.input_size))[0].reshape(-1)
+    assert entries[0].outputs == [expected.tolist()]
+    assert entries[0].max_steps == STEPS
+    assert entries[1].max_steps == STEPS + JPEG_STEPS
+
+
+def test_a_picture_after_decoding_is_not_reduced_again(bundle: Bundle, engine: Engine) -> None:
+    frame = scene(96, 64)
+    spec = msgspec.structs.replace(bundle.manifest.preprocess, decode=Decode(reduce=4))
+    _, files = make_golden([frame], [], [engine], spec, of(bundle, engine))
+    assert golden_frame("x.png", files["golden/000.png"], spec).shape == (96, 64, 3)
+    assert golden_frame("x.jpg", files["golden/000.jpg"], spec).shape == (24, 16, 3)
+
+
+def test_the_plain_kernels_make_room(bundle: Bundle, engine: Engine) -> None:
+    plain = open_engine(bundle.model, xnnpack=False)
+    spec = bundle.manifest.preprocess
+    entries, files = make_golden([scene(80, 80)], [], [engine, plain], spec, of(bundle, engine))
+    frame = golden_frame("x.png", files["golden/000.png"], spec)
+    tensor = to_tensor(frame, spec, bundle.manifest.input_size)
+    values = [one.invoke(tensor)[0].astype(int) for one in (engine, plain)]
+    assert entries[0].max_steps == np.abs(values[0] - values[1]).max() + STEPS
+
+
+def test_a_large_picture_is_shrunk(bundle: Bundle, engine: Engine) -> None:
+    frame = scene(3000, 2000)
+    spec = bundle.manifest.preprocess
+    entries, files = make_golden([frame], [frame], [engine], spec, of(bundle, engine))
+    height, width = golden_frame("x.png", files["golden/000.png"], spec).shape[:2]
+    assert height * width <= MAX_GOLDEN_PIXELS < 1.05 * height * width
+    assert height / width == pytest.approx(1.5, rel=0.01)
+    assert entries[0].file in files

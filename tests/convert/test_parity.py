@@ -1,0 +1,67 @@
+"""Parity: how many verdicts may flip, and what is said of those that do."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lineside.errors import ConvertError, ParityError
+from lineside.manifest import DecisionSpec, Label, LimitSpec
+from lineside_convert.parity import allowed_flips, compare, require_parity
+
+LABELS = (Label(name="crack", good=False), Label(name="ok", good=True))
+DECISION = DecisionSpec(score="p_not_good", temperature=1.0, limits=LimitSpec(review=0.35, ng=0.6))
+
+
+def logits(*scores: float) -> np.ndarray:
+    return np.array([[math.log(p / (1 - p)), 0.0] for p in scores])
+
+
+@pytest.mark.parametrize(
+    ("images", "percent", "allowed"),
+    [(393, 1.0, 3), (36, 1.0, 1), (1, 0.0, 1), (400, 1.0, 4), (1000, 2.9, 29), (50, 100.0, 50)],
+)
+def test_one_image_always_may(images: int, percent: float, allowed: int) -> None:
+    assert allowed_flips(images, percent) == allowed
+
+
+def test_a_flip_is_another_verdict_not_another_score() -> None:
+    files = ["a.png", "b.png", "c.png"]
+    parity, flips = compare(
+        files, logits(0.1, 0.34, 0.9), logits(0.3, 0.36, 0.61), DECISION, LABELS
+    )
+    assert (parity.images, parity.flips, parity.status, parity.split) == (3, 1, "measured", "val")
+    assert parity.worst == pytest.approx(0.29)
+    assert [flip.line() for flip in flips] == ["b.png (ok 0.340 became review 0.360)"]
+    require_parity(parity, flips, 0.0)
+
+
+def test_too_many_are_refused_with_names_and_a_way_out() -> None:
+    files = [f"ok/{n:02d}.png" for n in range(40)]
+    before, after = [0.1] * 40, [0.9] * 12 + [0.1] * 28
+    parity, flips = compare(files, logits(*before), logits(*after), DECISION, LABELS)
+    with pytest.raises(ParityError) as caught:
+        require_parity(parity, flips, 1.0)
+    message = str(caught.value)
+    assert "differs from the Keras model's on 12 of 40 images of val, at most 1 may" in message
+    assert "ok/00.png (ok 0.100 became ng 0.900)" in message
+    assert "ok/09.png" in message
+    assert "ok/10.png" not in message
+    assert "and 2 more" in message
+    assert "--max-flips 30" in message
+    assert "\n" not in message
+    assert isinstance(caught.value, ConvertError)
+    require_parity(parity, flips, 30.0)
+
+
+@pytest.mark.parametrize(("flipped", "images"), [(4, 393), (29, 1000), (7, 36), (2, 3)])
+def test_what_is_said_to_be_enough_is_enough(flipped: int, images: int) -> None:
+    files = [str(n) for n in range(images)]
+    before, after = [0.1] * images, [0.9] * flipped + [0.1] * (images - flipped)
+    parity, flips = compare(files, logits(*before), logits(*after), DECISION, LABELS)
+    with pytest.raises(ParityError) as caught:
+        require_parity(parity, flips, 0.0)
+    enough = float(str(caught.value).rpartition(" ")[2])
+    require_parity(parity, flips, enough)
