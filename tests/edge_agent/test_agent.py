@@ -302,6 +302,45 @@ def test_in_a_program_with_frames_from_memory(
         assert results[0].scores == results[2].scores
 
 
+@pytest.mark.broker
+def test_two_cameras_share_a_model(broker: Mosquitto, tmp_path: Path, bundle_folder: Path) -> None:
+    config = write_config(
+        tmp_path,
+        url=broker.url,
+        bundle=bundle_folder,
+        source="v4l2:none",
+        camera="""
+[[camera]]
+name = "side"
+source = "v4l2:none"
+[[stream]]
+name = "from-top"
+camera = "top"
+model = "cells"
+[[stream]]
+name = "from-side"
+camera = "side"
+model = "cells"
+""",
+    )
+    frame = np.full((200, 300, 3), 128, np.uint8)
+    sources = {name: MemorySource(name, [frame] * 5) for name in ("top", "side")}
+    with Listener(broker.url) as listener:
+        Agent(read_settings(config), sources=sources).run()
+        wait_for(lambda: len(listener.results()) >= 10)
+        wait_for(lambda: "offline stopped" in listener.states())
+    for stream, camera in [("from-top", "top"), ("from-side", "side")]:
+        results = [r for r in listener.of(Result) if r.stream == stream]
+        assert [r.seq for r in results] == [1, 2, 3, 4, 5]
+        assert {r.inputs[0].name for r in results} == {camera}
+    last = listener.of(Status)[-1]
+    assert {(x.stream, x.last, x.published_through) for x in last.ledger} == {
+        ("from-top", 5, 5),
+        ("from-side", 5, 5),
+    }
+    assert len(last.models) == 1
+
+
 def test_what_is_wrong_is_one_line_before_anything_starts(
     tmp_path: Path, photos: Path, bundle_folder: Path
 ) -> None:
