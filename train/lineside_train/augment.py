@@ -76,15 +76,13 @@ def _random_affine() -> Any:  # noqa: ANN401 - a class, but its base is loaded l
             """Change a batch."""
             count, height, width, _ = images.shape
             how = self.strength
-            drawn = random.uniform((count, 7), -1.0, 1.0, seed=self.seed_generator)
-            turn, quarter, zoom, sign_x, sign_y, shift_x, shift_y = ops.unstack(drawn, axis=1)
+            drawn = random.uniform((count, 6), -1.0, 1.0, seed=self.seed_generator)
+            turn, zoom, sign_x, sign_y, shift_x, shift_y = ops.unstack(drawn, axis=1)
             angle = turn * math.radians(how.turn)
-            if self.flip == "all":
-                angle = angle + math.pi / 2 * ops.floor(2.0 * (1.0 + quarter))
             scale_x = scale_y = 1.0 + zoom * how.zoom
             if self.flip != "none":
                 scale_x = scale_x * ops.where(sign_x < 0, -1.0, 1.0)
-            if self.flip in {"both", "all"}:
+            if self.flip == "both":
                 scale_y = scale_y * ops.where(sign_y < 0, -1.0, 1.0)
             # An output pixel p is taken from centre + shift + matrix (p - centre).
             sine, cosine = ops.sin(angle), ops.cos(angle)

@@ -89,7 +89,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--epochs",
     type=click.IntRange(1, 10_000),
-    help="How often each image is seen at most.  [default: enough for 1,200 batches]",
+    help="How often each image is seen at most.  [default: enough for 3,600 batches]",
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
 @click.option("--optimizer", type=_choice(Optimizer), default="adamw", show_default=True)
@@ -110,8 +110,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     type=_choice(Flip),
     default="none",
     show_default=True,
-    help="Mirror the training images, where a mirrored part is the same part. "
-    "all: in both directions, and by quarter turns.",
+    help="Mirror the training images, where a mirrored part is the same part.",
 )
 @click.option(
     "--patience",

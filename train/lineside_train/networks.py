@@ -77,8 +77,8 @@ def _convolve_separably(x: Tensor, channels: int) -> Tensor:
 def _stages(x: Tensor, options: TrainOptions, block: Callable[[Tensor, int], Tensor]) -> Tensor:
     """A stem at half the size, then stages of blocks, each at half the size of the one before."""
     layers = load_keras().layers
-    x = _convolve(x, _channels(options, 16), kernel=5, stride=2)
-    for channels, blocks in ((32, 2), (64, 2), (128, 1)):
+    x = _convolve(x, _channels(options, 8), kernel=5, stride=2)
+    for channels, blocks in ((16, 2), (32, 2), (64, 1)):
         x = layers.MaxPooling2D()(x)
         for _ in range(blocks):
             x = block(x, _channels(options, channels))

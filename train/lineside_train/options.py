@@ -9,7 +9,7 @@ from msgspec import Struct
 Arch = Literal["plain", "separable", "mlp"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Augment = Literal["none", "light", "standard"]
-Flip = Literal["none", "horizontal", "both", "all"]
+Flip = Literal["none", "horizontal", "both"]
 
 LEARNING_RATES: Final[dict[str, float]] = {
     "adamw": 2e-3,
@@ -19,7 +19,7 @@ LEARNING_RATES: Final[dict[str, float]] = {
 }
 """What an optimizer gets where no learning rate was asked for."""
 
-STEPS: Final = 1200
+STEPS: Final = 3600
 """Batches to learn from, where no number of epochs was asked for."""
 
 
