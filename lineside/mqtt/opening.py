@@ -90,6 +90,10 @@ def _tls_context(mqtt: MqttSettings) -> ssl.SSLContext:
     except ssl.SSLError as error:
         msg = f"{mqtt.ca_file} holds no certificate: a PEM file is expected"
         raise BrokerError(msg) from error
+    if mqtt.ca_file:
+        # Python 3.13 wants key usage extensions that a plant's own authority often lacks; what
+        # older versions accept must not stop a station when its Python is renewed.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.sslsocket_class = _TidySocket
     if mqtt.cert_file:
         try:
