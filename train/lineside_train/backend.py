@@ -38,16 +38,27 @@ def load_keras() -> Any:  # noqa: ANN401 - Keras ships no types
     with quiet_native():
         keras = require("keras", extra="train")
         require(backend, extra="train")
+    # Whatever the user's own keras.json says.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
     return keras
 
 
 def versions() -> dict[str, str]:
-    """The versions of what a trained model depends on, by package."""
-    from importlib.metadata import version
-    from platform import python_version
+    """The versions of what a trained model depends on."""
+    import platform
 
-    backend = load_keras().backend.backend()
-    found = {package: version(package) for package in ("lineside", "keras", backend, "numpy")}
-    # OpenCV's package has several names.
-    opencv = str(require("cv2", extra="runtime").__version__)
-    return {"python": python_version(), **found, "opencv": opencv}
+    import numpy as np
+
+    import lineside
+
+    keras = load_keras()
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "lineside": lineside.__version__,
+        "keras": keras.__version__,
+        backend: str(require(backend, extra="train").__version__),
+        "numpy": np.__version__,
+        "opencv": str(require("cv2", extra="runtime").__version__),
+    }

@@ -140,6 +140,8 @@ def train(
     _check_arch(options)
     given = {key: value for key, value in options.items() if value is not None}
 
+    from lineside.progress import working
+    from lineside_train.backend import load_keras
     from lineside_train.session import Task, check_out, gather, train_run
 
     task = Task(
@@ -148,6 +150,8 @@ def train(
     check_out(out, data)
     material = gather(task)
     _say_material(material)
+    with working("Loading Keras"):
+        load_keras()
     _say_outcome(train_run(task, material))
 
 
