@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.dataset import Dataset, load_tensors, read_dataset
+from lineside.decision import is_sorting
 from lineside.errors import DatasetError, EngineError, InputError
 from lineside.image import Preprocess
 from lineside.inspector import Inspector
@@ -184,10 +185,10 @@ def evaluate(model: Path, data: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(evaluation.to_json())
     else:
-        _show(evaluation)
+        _show(evaluation, sorting=is_sorting(predictor.labels))
 
 
-def _show(evaluation: Evaluation) -> None:
+def _show(evaluation: Evaluation, *, sorting: bool) -> None:
     """Say it to a person, on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -205,12 +206,18 @@ def _show(evaluation: Evaluation) -> None:
     click.echo()
     console.print(confusion)
     if evaluation.verdicts is not None:
-        said = evaluation.verdicts
-        click.echo(
-            f"\nverdicts: {said.ok} ok, {said.ng} ng, {said.review} review; "
+        click.echo("\n" + _verdicts(evaluation.verdicts, sorting=sorting))
+
+
+def _verdicts(said: VerdictFigures, *, sorting: bool) -> str:
+    if sorting:
+        what = f"{said.escapes} of {said.bad_parts} wrong labels pass as ok"
+    else:
+        what = (
             f"{said.escapes} of {said.bad_parts} bad parts escape as ok, "
             f"{said.false_rejects} of {said.images - said.bad_parts} good parts are refused as ng"
         )
+    return f"verdicts: {said.ok} ok, {said.ng} ng, {said.review} review; {what}"
 
 
 def _headline(found: Figures) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,7 +15,7 @@ from lineside.run import open_run
 from lineside.topics import check_name
 from lineside_convert.convert import Options, convert_run
 
-VERSION_PATTERN = r"\d{1,6}\.\d{1,6}\.\d{1,6}"
+VERSION_PATTERN: Final = r"\d{1,6}\.\d{1,6}\.\d{1,6}"
 
 
 @click.command(
@@ -119,6 +119,9 @@ def _show(bundle: Bundle, zip_to: Path | None) -> None:
         f"verdict flips on val: {parity.flips} of {parity.images}; "
         f"{len(bundle.model) / 1000:.0f} kB, {manifest.measured['invoke_ms_p50']:.2f} ms here"
     )
+    verdicts = metrics.quantized["verdicts"]
+    if not verdicts["ok"] or not (verdicts["ng"] or limits.ng is None):
+        click.echo("Note: it can hardly tell good from bad; train with more photos or longer.")
     if not all(record.same_answers for record in manifest.model.runtimes):
         click.echo("Only for devices with XNNPACK: without it too many verdicts differ.")
     also = f" and {zip_to}" if zip_to else ""

@@ -95,15 +95,20 @@ def _run_child(folder: Path) -> Answer:
     env = os.environ | {
         "KERAS_BACKEND": "tensorflow",  # the converter's, whichever one trained the model
         "CUDA_VISIBLE_DEVICES": "",  # a few hundred images: a GPU's start takes longer
-        "PYTHONSAFEPATH": "1",  # the current folder may hold a numpy.py of anyone's
-        "TMPDIR": str(folder),
+        "TMPDIR": str(folder.absolute()),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    command = [sys.executable, "-m", "lineside_convert.child", str(folder)]
+    command = [sys.executable, "-m", "lineside_convert.child", str(folder.absolute())]
     with log.open("wb") as said:
         try:
             done = subprocess.run(
-                command, stdout=said, stderr=said, env=env, timeout=CHILD_SECONDS, check=False
+                command,
+                stdout=said,
+                stderr=said,
+                env=env,
+                timeout=CHILD_SECONDS,
+                check=False,
+                cwd="/",  # `-m` imports from the current folder, which may hold anyone's numpy.py
             )
         except subprocess.TimeoutExpired as error:
             msg = f"the conversion did not end within {CHILD_SECONDS:g} s, and was stopped"

@@ -8,7 +8,6 @@ prints one line of JSON. Whatever happens to it, the parent lives and says what 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import resource
 import signal
@@ -74,22 +73,20 @@ def try_bundle(
     command = [sys.executable, "-m", __name__, str(path.absolute()), "--threads", str(threads)]
     if runtime is not None:
         command += ["--runtime", runtime]
-    # The current folder may hold a numpy.py of anyone's.
-    env = os.environ | {"PYTHONSAFEPATH": "1"}
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             timeout=timeout,
             check=False,
-            env=env,
+            cwd="/",  # `-m` imports from the current folder, which may hold anyone's numpy.py
             text=True,
             errors="replace",
         )
     except subprocess.TimeoutExpired as error:
         msg = f"{path} is refused: its model did not answer within {timeout:g} s"
         raise EngineError(msg) from error
-    last = done.stderr.strip().rpartition("\n")[2][:300]
+    last = _last_line(done.stderr)
     if done.returncode < 0:
         name = _signal_name(-done.returncode)
         said = f": {last}" if last else ""
@@ -124,6 +121,12 @@ def load_bundle(path: Path, *, threads: int = 1, runtime: str | None = None) -> 
         msg = f"{path} was replaced while it was tried: {bundle.digest} became {trial.digest}"
         raise EngineError(msg)
     return Inspector(bundle, threads=threads, runtime=runtime)
+
+
+def _last_line(stderr: str) -> str:
+    """The last thing said that is no mere note of the engine."""
+    lines = [line.strip() for line in stderr.splitlines() if not line.startswith("INFO:")]
+    return next((line for line in reversed(lines) if line), "")[:300]
 
 
 def _signal_name(number: int) -> str:

@@ -38,6 +38,16 @@ def test_a_flip_is_another_verdict_not_another_score() -> None:
     require_parity(parity, flips, 0.0)
 
 
+def test_when_sorting_another_label_is_another_verdict() -> None:
+    labels = [Label(name=name, good=True) for name in ("glass", "metal", "paper")]
+    spec = DecisionSpec(score="uncertainty", temperature=1.0, limits=LimitSpec(review=0.3, ng=None))
+    before = np.array([[5.0, 0, 0], [5.0, 0, 0], [1.0, 0, 0]])
+    after = np.array([[4.0, 0, 0], [0, 5.0, 0], [0, 1.0, 0]])
+    _, flips = compare(["a", "b", "c"], before, after, spec, labels)
+    # Where it is for review, nobody relies on the label.
+    assert [flip.line() for flip in flips] == ["b (ok glass 0.013 became ok metal 0.013)"]
+
+
 def test_too_many_are_refused_with_names_and_a_way_out() -> None:
     files = [f"ok/{n:02d}.png" for n in range(40)]
     before, after = [0.1] * 40, [0.9] * 12 + [0.1] * 28
