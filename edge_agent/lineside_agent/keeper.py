@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -358,25 +359,20 @@ class Keeper:
         self._publisher.refill(rows)
 
     def _prune(self) -> None:
-        outbox = self._opened
-        before = outbox.kept
-        lost = outbox.prune(
+        pruned = self._opened.prune(
             retention_s=self._settings.retention_h * 3600,
             max_results=self._settings.max_results,
             at_once=MAX_PRUNE,
         )
-        if before - outbox.kept < MAX_PRUNE:  # otherwise there is more
+        if pruned.results + pruned.events < MAX_PRUNE:  # otherwise there is more
             self._pruned_at = time.monotonic()
-        if lost:
-            count = sum(loss.last - loss.first + 1 for loss in lost)
+        if pruned.lost:
+            count = sum(loss.last - loss.first + 1 for loss in pruned.lost)
             self.event(
                 "results_lost",
                 f"{count} results were deleted before the broker had them: "
                 f"outbox.max_results is {self._settings.max_results}",
-                lost=[
-                    {"boot": x.boot, "stream": x.stream, "first": x.first, "last": x.last}
-                    for x in lost
-                ],
+                lost=[asdict(loss) for loss in pruned.lost],
             )
 
     def _refresh_ledger(self) -> None:

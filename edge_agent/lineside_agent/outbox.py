@@ -21,19 +21,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from lineside.errors import StorageError
 from lineside.extras import require
 from lineside.files import storage_error
 from lineside.messages import Ledger
 from lineside_agent.custody import BusyError, CorruptError, lock
+from lineside_agent.retention import Pruned, forget_boots, prune
 
 if TYPE_CHECKING:
     import apsw
 
 EVENTS: Final = ""
 """The name of the stream that holds events."""
+
+MAX_EVENTS: Final = 10_000
+"""How many events are kept at most; then the oldest go."""
 
 MAX_LEDGERS: Final = 64
 """How many boots and streams the ledger lists at most, the newest ones."""
@@ -101,23 +105,6 @@ class Row:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Results that had to go before they were published.
-
-    Attributes:
-        boot: whose they were.
-        stream: whose they were.
-        first: the first sequence number that is lost.
-        last: the last one; all between them are lost too.
-    """
-
-    boot: str
-    stream: str
-    first: int
-    last: int
-
-
 class Outbox:
     """The file, open. Every method but the constructor may raise StorageError.
 
@@ -129,7 +116,7 @@ class Outbox:
 
     Attributes:
         pending: how many messages are to be published.
-        kept: how many messages there are.
+        kept: how many results there are.
         next_id: the id that the next message gets.
         cut_off: the boots before this one that ended without a stop, such as by a power loss.
             Said once: the next boot does not list them again.
@@ -176,7 +163,9 @@ class Outbox:
             db.execute("UPDATE boots SET ended = 1 WHERE ended = 0")
             db.execute("INSERT OR REPLACE INTO boots VALUES (?, 0)", (self._boot,))
         self.pending: int = db.execute("SELECT count(*) FROM messages WHERE state = 0").get
-        self.kept: int = db.execute("SELECT count(*) FROM messages").get
+        events = "SELECT count(*) FROM messages NATURAL JOIN series WHERE stream = ''"
+        self._events: int = db.execute(events).get
+        self.kept: int = db.execute("SELECT count(*) FROM messages").get - self._events
         highest: int = db.execute("SELECT coalesce(max(id), 0) FROM messages").get
         self.next_id = max(self.next_id, highest + 1)
         ran = db.execute("SELECT coalesce(max(at), 0) FROM messages WHERE state > 0").get
@@ -273,7 +262,9 @@ class Outbox:
             changed = db.total_changes() - changed
         self._series = series
         self.next_id += len(rows)
-        self.kept += len(rows)
+        events = sum(row.stream == EVENTS for row in rows)
+        self._events += events
+        self.kept += len(rows) - events
         self.pending += len(rows) - changed
         return rows
 
@@ -322,60 +313,34 @@ class Outbox:
                 if first is not None
             ]
 
-    def prune(self, *, retention_s: float, max_results: int, at_once: int = 5000) -> list[Loss]:
+    def prune(self, *, retention_s: float, max_results: int, at_once: int = 5000) -> Pruned:
         """Delete what is older than the retention, and the oldest of what is too much.
 
         Args:
             retention_s: how long a message is kept after it was published, in seconds of running.
-            max_results: how many messages are kept at most. Published ones go first.
-            at_once: how many messages are deleted in one call at most, so that it stays short.
+            max_results: how many results are kept at most. If there are more, a hundredth of
+                that is deleted beyond, so that it is not done for every single one.
+            at_once: how many messages are deleted for each reason at most, so that it stays short.
 
         Returns:
-            What was deleted without having been published.
+            What was deleted.
         """
+        too_many = self.kept - max_results
+        if too_many > 0:
+            too_many += max_results // 100
         with self._transaction() as db:
-            cutoff = time.monotonic() - self._began - retention_s
-            oldest = "SELECT id FROM messages WHERE state > 0 {} ORDER BY at LIMIT ?"
-            gone = self._delete(oldest.format("AND at < ?"), (cutoff, at_once))
-            excess = min(at_once, self.kept - gone - max_results)
-            if excess > 0:
-                gone += self._delete(oldest.format(""), (excess,))
-            lost = self._lose(min(at_once, self.kept - gone - max_results))
-            others = "boot <> ? AND NOT EXISTS (SELECT 1 FROM {})"
-            inner = "messages m WHERE m.series = series.series"
-            db.execute(f"DELETE FROM series WHERE {others.format(inner)}", (self._boot,))  # noqa: S608 - our own text
-            inner = "series s WHERE s.boot = boots.boot"
-            db.execute(f"DELETE FROM boots WHERE {others.format(inner)}", (self._boot,))  # noqa: S608 - our own text
-        count = sum(loss.last - loss.first + 1 for loss in lost)
-        self.kept -= gone + count
-        self.pending -= count
-        return lost
-
-    def _delete(self, select: str, bindings: tuple[Any, ...]) -> int:
-        db = self._connection
-        changed = db.total_changes()
-        db.execute(f"DELETE FROM messages WHERE id IN ({select})", bindings)  # noqa: S608 - our own text
-        return db.total_changes() - changed
-
-    def _lose(self, excess: int) -> list[Loss]:
-        """Delete the oldest results that nobody has got yet."""
-        if excess <= 0:
-            return []
-        db = self._connection
-        found: list[tuple[Any, ...]] = db.execute(
-            "SELECT id, boot, stream, seq FROM messages m JOIN series s ON s.series = m.series "
-            "WHERE state = 0 AND stream <> '' ORDER BY m.series, seq LIMIT ?",
-            (excess,),
-        ).fetchall()
-        losses: list[Loss] = []
-        for _, boot, stream, seq in found:
-            last = losses[-1] if losses else None
-            if last is not None and (last.boot, last.stream, last.last) == (boot, stream, seq - 1):
-                losses[-1] = Loss(boot, stream, last.first, seq)
-            else:
-                losses.append(Loss(boot, stream, seq, seq))
-        db.executemany("DELETE FROM messages WHERE id = ?", [(row[0],) for row in found])
-        return losses
+            pruned = prune(
+                db,
+                cutoff=time.monotonic() - self._began - retention_s,
+                results=too_many,
+                events=self._events - MAX_EVENTS,
+                at_once=at_once,
+            )
+            forget_boots(db, self._boot)
+        self.kept -= pruned.results
+        self._events -= pruned.events
+        self.pending -= pruned.pending
+        return pruned
 
     def close(self, *, clean: bool) -> None:
         """Close the file.

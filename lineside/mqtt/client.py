@@ -17,7 +17,7 @@ from lineside.errors import BrokerError
 from lineside.extras import require
 from lineside.mqtt import faults
 from lineside.mqtt.bell import Bell
-from lineside.mqtt.opening import CONNECT_S, ERROR_LEVEL, new_client
+from lineside.mqtt.opening import CONNECT_S, ERROR_LEVEL, full_segments, new_client
 from lineside.mqtt.types import Delivery, Hooks, Incoming, Outgoing
 from lineside.settings import MqttSettings, check_mqtt
 
@@ -266,7 +266,8 @@ class MqttClient:
             writing, tick_at = False, opened + _TICK_S
             while client.socket() is sock:
                 if self.connected:
-                    self._send(client)
+                    with full_segments(sock, burst=len(self._queue) > 1):
+                        self._send(client)
                 elif time.monotonic() - opened > CONNECT_S:
                     raise BrokerError(faults.silence_line(self._mqtt, CONNECT_S))
                 if self._stopping.is_set() and self._may_leave():
@@ -311,11 +312,14 @@ class MqttClient:
             if self._max_packet and _packet_bytes(message) > self._max_packet:
                 self._call(message.on_done, Delivery(ok=False, reason="Packet too large"))
                 continue
-            info = client.publish(message.topic, message.payload, message.qos, message.retain)
-            if message.qos > 0:
-                self._in_flight[info.mid] = message
-            else:
-                self._call(message.on_done, Delivery(ok=info.rc == 0, reason=info.rc.name))
+            self._publish(client, message)
+
+    def _publish(self, client: paho.Client, message: Outgoing) -> None:
+        info = client.publish(message.topic, message.payload, message.qos, message.retain)
+        if message.qos > 0:
+            self._in_flight[info.mid] = message
+        else:
+            self._call(message.on_done, Delivery(ok=info.rc == 0, reason=info.rc.name))
 
     def _drop_qos0(self) -> None:
         kept = [message for message in self._queue if message.qos > 0]
@@ -354,6 +358,7 @@ class MqttClient:
         if code.is_failure:
             self._unwelcome = code.value in faults.BAD_CREDENTIALS
             raise BrokerError(faults.refused_line(self._mqtt, code.value, str(code)))
+        client.on_log = None  # what it tells is about opening, and each line costs a message's time
         self._limit = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
         self._max_packet = getattr(properties, "MaximumPacketSize", 0)
         if self._subscriptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,6 +74,27 @@ def _no_delay(_client: object, _data: object, sock: Any) -> None:  # noqa: ANN40
     # A verdict is a small packet that nothing should hold back.
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@contextlib.contextmanager
+def full_segments(sock: Any, *, burst: bool) -> Iterator[None]:  # noqa: ANN401 - paho's kinds of socket
+    """What is sent inside goes out in full segments; the last one at the end, without a delay.
+
+    Args:
+        sock: the connection.
+        burst: whether there is more than one message to send; otherwise nothing is done.
+    """
+    cork = getattr(socket, "TCP_CORK", None)  # Linux has it
+    if not burst or cork is None:
+        yield
+        return
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, cork, 1)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the connection was lost meanwhile
+            sock.setsockopt(socket.IPPROTO_TCP, cork, 0)
 
 
 def _tls_context(mqtt: MqttSettings) -> ssl.SSLContext:

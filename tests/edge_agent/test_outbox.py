@@ -12,7 +12,8 @@ import pytest
 
 from lineside.errors import StorageError
 from lineside_agent.custody import BusyError, CorruptError, quarantine
-from lineside_agent.outbox import EVENTS, Entry, Loss, Outbox, Row, State
+from lineside_agent.outbox import EVENTS, Entry, Outbox, Row, State
+from lineside_agent.retention import Loss
 
 
 @pytest.fixture
@@ -134,9 +135,10 @@ def test_one_agent_at_a_time(outbox: Outbox, path: Path) -> None:
 def test_retention_deletes_only_what_was_published_long_ago(outbox: Outbox) -> None:
     rows = fill(outbox, 1, 6)
     outbox.commit([], [(row.id, State.CONFIRMED) for row in rows[:3]])
-    assert outbox.prune(retention_s=1000, max_results=1000) == []
+    assert outbox.prune(retention_s=1000, max_results=1000).results == 0
     assert outbox.kept == 6
-    assert outbox.prune(retention_s=-1, max_results=1000) == []
+    pruned = outbox.prune(retention_s=-1, max_results=1000)
+    assert (pruned.results, pruned.pending, pruned.lost) == (3, 0, [])
     assert (outbox.kept, outbox.pending) == (3, 3)
     assert seqs(outbox.backlog((0, 0), 10)) == [4, 5, 6]
 
@@ -149,20 +151,41 @@ def test_too_many_published_ones_go_first_then_the_loss_is_said(path: Path) -> N
     rows = fill(outbox, 1, 6)
     fill(outbox, 1, 1, EVENTS)
     outbox.commit([], [(row.id, State.CONFIRMED) for row in rows[1:3]])
-    assert outbox.prune(retention_s=1000, max_results=9) == []
-    assert outbox.kept == 9
-    lost = outbox.prune(retention_s=1000, max_results=3)
+    assert outbox.prune(retention_s=1000, max_results=8).lost == []
+    assert outbox.kept == 8
+    lost = outbox.prune(retention_s=1000, max_results=2).lost
     # Of the second boot 2 and 3 had been published: they are no loss.
     assert lost == [
         Loss("boot-1", "top", 1, 4),
         Loss("boot-2", "top", 1, 1),
         Loss("boot-2", "top", 4, 4),
     ]
-    assert (outbox.kept, outbox.pending) == (3, 3)
+    assert (outbox.kept, outbox.pending) == (2, 3)
     left = {(row.stream, row.seq) for row in outbox.backlog((0, 0), 10)}
     assert left == {("top", 5), ("top", 6), (EVENTS, 1)}
     assert [line.boot for line in outbox.ledger()] == ["boot-2"]
     outbox.close(clean=True)
+
+
+def test_the_loss_is_made_in_steps_of_a_hundredth(outbox: Outbox) -> None:
+    fill(outbox, 1, 1001)
+    assert outbox.prune(retention_s=1000, max_results=1000).lost == [Loss("boot-1", "top", 1, 11)]
+    assert outbox.kept == 990
+    assert outbox.prune(retention_s=1000, max_results=1000).lost == []
+
+
+def test_events_are_bounded_and_displace_no_result(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineside_agent.outbox.MAX_EVENTS", 5)
+    fill(outbox, 1, 3)
+    fill(outbox, 1, 8, EVENTS)
+    assert (outbox.kept, outbox.pending) == (3, 11)
+    pruned = outbox.prune(retention_s=1000, max_results=3)
+    assert (pruned.results, pruned.events, pruned.lost) == (0, 3, [])
+    assert (outbox.kept, outbox.pending) == (3, 8)
+    left = [row.seq for row in outbox.backlog((0, 0), 20) if row.stream == EVENTS]
+    assert left == [4, 5, 6, 7, 8]
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(outbox: Outbox) -> None:
