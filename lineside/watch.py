@@ -33,6 +33,9 @@ RATE_S: Final = 10
 SETTLE_S: Final = 0.5
 """Seconds that a connection may take before there is something to say about it."""
 
+REDRAW_S: Final = 0.2
+"""Seconds between two pictures of the table, at least."""
+
 NEWEST: Final = 100
 """Verdicts that are kept for the table; it shows as many as there is room for."""
 
@@ -211,10 +214,20 @@ def watch_live(
     def picture() -> RenderableType:
         return board.draw(subscriber.tracker, error=subscriber.error, rows=screen.size.height)
 
+    # Drawn here and not by a thread of Live's, which would read the board while it changes.
     with Live(
-        get_renderable=picture, console=screen, refresh_per_second=5, vertical_overflow="crop"
-    ):
-        for received in subscriber.received(until):
+        get_renderable=picture, console=screen, auto_refresh=False, vertical_overflow="crop"
+    ) as live:
+        drawn = time.monotonic()
+
+        def over() -> bool:
+            nonlocal drawn
+            if time.monotonic() - drawn >= REDRAW_S:
+                live.refresh()
+                drawn = time.monotonic()
+            return until()
+
+        for received in subscriber.received(over):
             board.take(received)
             if on_received is not None:
                 on_received(received)

@@ -88,17 +88,8 @@ def demo(out: Path, seed: int, rate: float, train_options: tuple[str, ...]) -> N
     _say("1/4  The photos", LICENCE)
     cells = lay_out_cells(out / "cells")
     _say("2/4  Train", f"{cells} -> {out / 'run'}")
-    options = [
-        "--good",
-        GOOD,
-        "--flip",
-        "all",
-        "--augment",
-        "light",
-        "--seed",
-        str(seed),
-        *train_options,
-    ]
+    looks = ("--good", GOOD, "--flip", "both", "--augment", "light")
+    options = (*looks, "--seed", str(seed), *train_options)
     _lineside("train", cells, "--out", out / "run", *options)
     _say("3/4  Convert", f"{out / 'run'} -> {out / 'bundle'}")
     _lineside("convert", out / "run", "--out", out / "bundle", "--name", "cells")

@@ -4,12 +4,13 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from lineside.messages import Message, Result, encode
 from lineside.mqtt import MqttClient, Outgoing
@@ -160,6 +161,27 @@ def test_watch_live_in_a_program(broker: Mosquitto) -> None:
         )
     assert board.results == 5
     assert [r.message.seq for r in heard if isinstance(r.message, Result)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.broker
+def test_the_table_is_drawn_by_the_thread_that_fills_it(broker: Mosquitto) -> None:
+    drawn_by: set[int] = set()
+
+    class Screen(Console):
+        @property
+        def size(self) -> ConsoleDimensions:
+            drawn_by.add(threading.get_ident())
+            return super().size
+
+        @size.setter
+        def size(self, new_size: tuple[int, int]) -> None:
+            raise NotImplementedError
+
+    screen = Screen(file=io.StringIO(), width=120, height=30, force_terminal=True)
+    end = time.monotonic() + 1.0  # some pictures long
+    with Subscriber(broker.url) as subscriber:
+        watch_live(subscriber, until=lambda: time.monotonic() > end, console=screen)
+    assert drawn_by == {threading.get_ident()}
 
 
 def test_no_broker_is_one_line() -> None:
