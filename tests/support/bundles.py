@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lineside.bundle import Bundle, open_bundle, write_bundle
@@ -50,11 +52,29 @@ def edit_model(model: bytes, change: Callable[[Any], None]) -> bytes:
 
 
 def crash(tree: Any) -> None:  # noqa: ANN401 - generated code without types
-    """Leave out the second input of the second operator: running it kills the process."""
-    operator = tree.subgraphs[0].operators[1]
-    inputs = operator.inputs.copy()
-    inputs[1] = -1
-    operator.inputs = inputs
+    """Two subgraphs that call each other: the stack overflows when the model is run."""
+    schema = importlib.import_module("ai_edge_litert.schema_py_generated")
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.version = schema.BuiltinOperator.CALL_ONCE, 1
+    code.deprecatedBuiltinCode = 127  # stands for: see builtinCode
+    tree.operatorCodes.append(code)
+
+    def call(subgraph: int) -> Any:  # noqa: ANN401 - the same
+        operator, options = schema.OperatorT(), schema.CallOnceOptionsT()
+        operator.opcodeIndex = len(tree.operatorCodes) - 1
+        operator.inputs = operator.outputs = np.zeros(0, np.int32)
+        options.initSubgraphIndex = subgraph
+        operator.builtinOptions = options
+        operator.builtinOptionsType = schema.BuiltinOptions.CallOnceOptions
+        return operator
+
+    tree.subgraphs[0].operators.insert(0, call(1))
+    for number in (1, 2):
+        graph = schema.SubGraphT()
+        graph.name, graph.tensors = f"calls {3 - number}", []
+        graph.inputs = graph.outputs = np.zeros(0, np.int32)
+        graph.operators = [call(3 - number)]
+        tree.subgraphs.append(graph)
 
 
 def negate_last_layer(tree: Any) -> None:  # noqa: ANN401 - the same
