@@ -20,11 +20,11 @@ from lineside.topics import NAME_PATTERN
 
 SCHEMA: Final = "lineside.bundle/1"
 
-FILE_PATTERN: Final = r"^[a-z0-9_-]+(/[a-z0-9_-]+)?\.(tflite|json|png|jpg|npy|html)$"
+FILE_PATTERN: Final = r"^[a-z0-9_-]+(/[a-z0-9_-]+)?\.(tflite|json|png|jpg|npy|html)$(?!\n)"
 """What a file in a bundle may be called."""
 
 FileName = Annotated[str, Meta(pattern=FILE_PATTERN)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -168,7 +168,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     schema: str = SCHEMA
     name: Annotated[str, Meta(pattern=NAME_PATTERN)]
-    version: Annotated[str, Meta(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")]
+    version: Annotated[str, Meta(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$(?!\n)")]
     created: str
     task: str
     labels: Annotated[list[Label], Meta(min_length=2)]

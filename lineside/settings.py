@@ -119,7 +119,7 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The name of a `[[camera]]`; each stream has its own."""
     model: Name
     """The name of a `[[model]]`."""
-    trigger: Annotated[str, Meta(pattern=r"^(frame|interval:\d+(\.\d+)?)$")] = "frame"
+    trigger: Annotated[str, Meta(pattern=r"^(frame|interval:\d+(\.\d+)?)$(?!\n)")] = "frame"
     """`frame`: each frame is a part. `interval:SECONDS`: one part every so many seconds."""
 
 

@@ -17,10 +17,10 @@ from typing import Final
 
 from lineside.errors import MessageError
 
-NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"  # Python's $ lets a last newline pass
 """What a site, a station, a stream, a camera or a model may be called: one topic level."""
 
-PREFIX_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"
+PREFIX_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$(?!\n)"
 """A prefix is one to four names."""
 
 DEFAULT_PREFIX: Final = "lineside"

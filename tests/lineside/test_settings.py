@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,14 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     huge.write_bytes(b"#" * 2_000_000)
     with pytest.raises(SettingsError, match="that is no configuration"):
         read_settings(huge)
+
+
+@pytest.mark.parametrize("name", ["press4\n", "\n", "press 4", "press#", "+", "", "a" * 65])
+@pytest.mark.parametrize("key", ["name", "prefix"])
+def test_a_name_is_one_level_of_a_topic(key: str, name: str) -> None:
+    place = "site" if key == "name" else "password_file"
+    text = TEXT.replace(f'{place} = "', f'{key} = {json.dumps(name)}\n{place} = "', 1)
+    if key == "name":
+        text = text.replace('name = "press4"\n', "", 1)
+    with pytest.raises(SettingsError, match=rf"(station\.name|mqtt\.prefix): .*, got '"):
+        parse_settings(text, folder=Path())
