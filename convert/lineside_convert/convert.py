@@ -95,10 +95,7 @@ def convert_run(run: Run, out: Path, options: Options, *, zip_to: Path | None = 
         EngineError: the bundle fails its trial. Nothing is written.
         StorageError: something is there already, or the disk is full.
     """
-    for path in (out, zip_to):
-        if path is not None and path.exists():
-            msg = f"{path} is there already: choose another name, or remove it"
-            raise StorageError(msg)
+    _check_free(out, zip_to)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # Beside the bundle, since /tmp may be memory, and the images as tensors are large.
@@ -111,6 +108,14 @@ def convert_run(run: Run, out: Path, options: Options, *, zip_to: Path | None = 
     if zip_to is not None:
         zip_bundle(out, zip_to)
     return bundle
+
+
+def _check_free(out: Path, zip_to: Path | None) -> None:
+    """Say before the work that what is there would be in the way after it."""
+    in_the_way = [path for path in (out, zip_to) if path is not None and path.exists()]
+    if in_the_way and not (in_the_way == [out] and out.is_dir() and not any(out.iterdir())):
+        msg = f"{in_the_way[-1]} is there already: choose another name, or remove it"
+        raise StorageError(msg)
 
 
 def _convert(run: Run, out: Path, options: Options, work: Path) -> Bundle:

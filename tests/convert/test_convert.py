@@ -212,6 +212,7 @@ def test_options_that_cannot_be_used(run_folder: Path, tmp_path: Path) -> None:
 
 def test_what_is_there_is_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine").touch()
     result = attempt(run_folder, "--out", tmp_path / "b")
     assert isinstance(result.exception, StorageError)
     assert "is there already: choose another name, or remove it" in str(result.exception)
