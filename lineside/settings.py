@@ -264,7 +264,7 @@ def _readable(text: str, raw: Any, root: type[Struct]) -> str:  # noqa: ANN401 -
         return f"unknown key {unknown[1]!r}{f' in {key}' if key else ''}{hint}"
     if reason == "Expected `array`, got `object`":
         return f"{key}: a list is expected, so it is written [[{key}]] with two brackets"
-    if NAME_PATTERN in reason:
+    if repr(NAME_PATTERN) in reason:
         reason = "1 to 64 of the characters A-Z a-z 0-9 _ - are expected"
     if not isinstance(found, (dict, list)):
         reason = f"{reason.split(', got')[0]}, got {found!r}"

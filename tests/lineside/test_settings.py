@@ -130,5 +130,5 @@ def test_a_name_is_one_level_of_a_topic(key: str, name: str) -> None:
     text = TEXT.replace(f'{place} = "', f'{key} = {json.dumps(name)}\n{place} = "', 1)
     if key == "name":
         text = text.replace('name = "press4"\n', "", 1)
-    with pytest.raises(SettingsError, match=rf"(station\.name|mqtt\.prefix): .*, got '"):
+    with pytest.raises(SettingsError, match=r"(station\.name|mqtt\.prefix): .*, got '"):
         parse_settings(text, folder=Path())
