@@ -265,6 +265,8 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             entries = archive.infolist()
             _check_zip_entries(path, entries, len(data))
             return {entry.filename: archive.read(entry) for entry in entries}
+    except BundleError:
+        raise
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -273,6 +275,7 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         NotImplementedError,
         RuntimeError,
         OSError,
+        ValueError,
     ) as error:
         msg = f"{path} is refused: a damaged zip file ({error})"
         raise BundleError(msg) from error

@@ -219,7 +219,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """
     try:
         schema = _SCHEMA_DECODER.decode(data).schema
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"manifest.json is refused: {error}"
         raise BundleError(msg) from error
     if not re.fullmatch(re.escape(SCHEMA) + r"(\.\d+)?", schema):
@@ -227,7 +227,7 @@ def decode_manifest(data: bytes) -> Manifest:
         raise BundleError(msg)
     try:
         manifest = _DECODER.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"manifest.json is refused: {error}"
         raise BundleError(msg) from error
     _check_consistent(manifest)

@@ -263,7 +263,7 @@ def decode(kind: str, payload: bytes) -> Message:
         raise MessageError(msg)
     try:
         return decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"{kind} is refused: {error}"
         raise MessageError(msg) from error
 

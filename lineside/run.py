@@ -171,7 +171,7 @@ def open_run(path: Path) -> Run:
     except FileNotFoundError as error:
         msg = f"{path} is no complete run: {Path(error.filename).name} is missing; train it again"
         raise RunError(msg) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"{path} is damaged: {error}; train it again"
         raise RunError(msg) from error
     found = hashlib.sha256(split_bytes).hexdigest()

@@ -198,6 +198,12 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe" * 100),
         r"manifest.json is refused",
     ),
+    "a text that is no UTF-8": (
+        lambda f: (f / "manifest.json").write_bytes(
+            (f / "manifest.json").read_bytes().replace(b"functional", b"funct\xefonal")
+        ),
+        r"manifest.json is refused: 'utf-8' codec can't decode byte 0xef",
+    ),
     "JSON 10,000 deep": (deep_json, r"manifest.json is refused"),
     "an unknown field 10,000 deep": (deep_unknown_field, r"manifest.json is refused"),
     "a manifest that lists itself": (
@@ -356,6 +362,10 @@ BAD_ZIPS: dict[str, tuple[Callable[[Path], bytes], str]] = {
     ),
     "a list that is not there": (
         lambda _: b"PK\x05\x06" + struct.pack("<4H2LH", 0, 0, 1, 1, 46, 99, 0),
+        r"a damaged zip file",
+    ),
+    "a list at another place": (
+        lambda f: pack(entries(f))[:-6] + b"\xff\xff\xff\x7f\0\0",
         r"a damaged zip file",
     ),
     "a changed file": (changed, r"model.tflite: \d+ bytes are expected, found \d+"),
