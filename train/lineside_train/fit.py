@@ -23,6 +23,9 @@ CLIP_NORM: Final = 1.0
 WEIGHT_DECAY: Final = 0.02
 MOMENTUM: Final = 0.9
 
+_Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float64]]
+"""Images, labels and weights."""
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -90,8 +93,10 @@ def train_network(train: Examples, val: Examples, labels: int, options: TrainOpt
             steps_per_epoch=steps,
             shuffle=False,  # they come shuffled
             epochs=epochs,
-            validation_data=(val.tensors, val.truth, weights[val.truth]),
-            validation_batch_size=PREDICT_BATCH,
+            # From a generator as well: arrays would be copied into a new graph at each epoch,
+            # which took a quarter of the whole training.
+            validation_data=_val_batches(val, weights),
+            validation_steps=-(-len(val.truth) // PREDICT_BATCH),
             callbacks=[best, keras.callbacks.TerminateOnNaN(), shown],
             verbose=0,
         ).history
@@ -102,7 +107,7 @@ def train_network(train: Examples, val: Examples, labels: int, options: TrainOpt
 
 def _batches(
     train: Examples, weights: npt.NDArray[np.float64], options: TrainOptions
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+) -> Iterator[_Batch]:
     """Full batches without end, in another order each epoch, augmented; with labels and weights."""
     convert = load_keras().ops.convert_to_numpy
     chain = augmentation(options)
@@ -117,6 +122,15 @@ def _batches(
                 images = layer(images, training=True)
             truth = train.truth[chosen]
             yield convert(images), truth, weights[truth]
+
+
+def _val_batches(val: Examples, weights: npt.NDArray[np.float64]) -> Iterator[_Batch]:
+    """All of `val` in order, again and again; the last batch of a round may be smaller."""
+    while True:
+        for start in range(0, len(val.truth), PREDICT_BATCH):
+            truth = val.truth[start : start + PREDICT_BATCH]
+            images = val.tensors[start : start + PREDICT_BATCH].astype(np.float32)
+            yield images, truth, weights[truth]
 
 
 def _check_finite(history: dict[str, list[float]], options: TrainOptions) -> None:
