@@ -15,6 +15,7 @@ from lineside.decision import softmax
 from lineside.errors import RunError, StorageError, TrainError
 from lineside.metrics import figures
 from lineside.run import Run, encode_split, open_run
+from lineside_train import fit
 from lineside_train.fit import Examples, predict_logits, train_network
 from lineside_train.options import TrainOptions
 from lineside_train.predictor import open_run_predictor
@@ -224,7 +225,10 @@ def test_every_optimizer_learns(run: Run, optimizer: str) -> None:
     assert trained.history["loss"][-1] < trained.history["loss"][0]
 
 
-def test_the_best_weights_are_kept_and_training_stops_early(run: Run) -> None:
+def test_the_best_weights_are_kept_and_training_stops_early(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "PREDICT_BATCH", 8)  # val in several batches, the last one smaller
     train, val = examples(run, "train"), examples(run, "val")
     options = TrainOptions(image_size=32, epochs=60, width=0.5, patience=2, learning_rate=0.02)
     trained = train_network(train, val, 2, options)

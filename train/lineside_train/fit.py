@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,10 +94,7 @@ def train_network(train: Examples, val: Examples, labels: int, options: TrainOpt
             steps_per_epoch=steps,
             shuffle=False,  # they come shuffled
             epochs=epochs,
-            # From a generator as well: arrays would be copied into a new graph at each epoch,
-            # which took a quarter of the whole training.
             validation_data=_val_batches(val, weights),
-            validation_steps=-(-len(val.truth) // PREDICT_BATCH),
             callbacks=[best, keras.callbacks.TerminateOnNaN(), shown],
             verbose=0,
         ).history
@@ -124,13 +122,24 @@ def _batches(
             yield convert(images), truth, weights[truth]
 
 
-def _val_batches(val: Examples, weights: npt.NDArray[np.float64]) -> Iterator[_Batch]:
-    """All of `val` in order, again and again; the last batch of a round may be smaller."""
-    while True:
-        for start in range(0, len(val.truth), PREDICT_BATCH):
-            truth = val.truth[start : start + PREDICT_BATCH]
-            images = val.tensors[start : start + PREDICT_BATCH].astype(np.float32)
-            yield images, truth, weights[truth]
+def _val_batches(val: Examples, weights: npt.NDArray[np.float64]) -> Any:  # noqa: ANN401
+    """All of `val`, in batches that Keras asks for one by one.
+
+    Arrays would be copied into a new graph at each epoch, which took a quarter of the training;
+    of a generator, Keras reads more than it uses, and an epoch would not begin at its start.
+    """
+    keras = load_keras()
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc, name-defined] # Keras has no types
+        def __len__(self) -> int:
+            return math.ceil(len(val.truth) / PREDICT_BATCH)
+
+        def __getitem__(self, index: int) -> _Batch:
+            chosen = slice(index * PREDICT_BATCH, (index + 1) * PREDICT_BATCH)
+            truth = val.truth[chosen]
+            return val.tensors[chosen].astype(np.float32), truth, weights[truth]
+
+    return Batches()
 
 
 def _check_finite(history: dict[str, list[float]], options: TrainOptions) -> None:
