@@ -88,7 +88,7 @@ def demo(out: Path, seed: int, rate: float, train_options: tuple[str, ...]) -> N
     _say("1/4  The photos", LICENCE)
     cells = lay_out_cells(out / "cells")
     _say("2/4  Train", f"{cells} -> {out / 'run'}")
-    looks = ("--good", GOOD, "--flip", "both", "--augment", "light")
+    looks = ("--good", GOOD, "--flip", "both")
     options = (*looks, "--seed", str(seed), *train_options)
     _lineside("train", cells, "--out", out / "run", *options)
     _say("3/4  Convert", f"{out / 'run'} -> {out / 'bundle'}")

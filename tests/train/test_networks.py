@@ -88,7 +88,7 @@ def test_no_augmentation_is_none() -> None:
     assert augmentation(TrainOptions(augment="none", flip="none")) == []
 
 
-@pytest.mark.parametrize("level", ["light", "standard"])
+@pytest.mark.parametrize("level", ["light", "strong"])
 def test_augmentation_keeps_shape_type_and_range(level: str, pixels: np.ndarray) -> None:
     found = augmented(pixels, augment=level, flip="both")
     assert (found.shape, found.dtype) == (pixels.shape, np.float32)
@@ -102,7 +102,7 @@ def test_standard_changes_more_than_light() -> None:
     smooth = (128 + 100 * np.sin(x / 5) * np.cos(y / 7)).astype(np.float32)
     pixels = np.repeat(smooth[np.newaxis, ..., np.newaxis], 40, axis=0)
     changes = [
-        np.abs(augmented(pixels, augment=level) - pixels).mean() for level in ("light", "standard")
+        np.abs(augmented(pixels, augment=level) - pixels).mean() for level in ("light", "strong")
     ]
     assert 0 < changes[0] < changes[1]
 
@@ -122,7 +122,7 @@ def test_flips_mirror_and_do_nothing_else(
 
 
 def test_what_is_turned_out_of_the_picture_is_filled_with_its_mirror_image() -> None:
-    found = augmented(np.full((40, 16, 16, 1), 77, np.float32), augment="standard")
+    found = augmented(np.full((40, 16, 16, 1), 77, np.float32), augment="strong")
     assert np.allclose(found, 77, atol=0.1)
 
 
@@ -131,6 +131,6 @@ def test_another_seed_changes_other_things(pixels: np.ndarray) -> None:
     found = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(seed)
-        found.append(augmented(pixels, augment="standard", flip="both"))
+        found.append(augmented(pixels, augment="strong", flip="both"))
     assert np.array_equal(found[0], found[1])
     assert not np.allclose(found[0], found[2])

@@ -34,7 +34,7 @@ class Strength:
 STRENGTHS: Final = {
     "none": Strength(turn=0.0, shift=0.0, zoom=0.0, contrast=0.0),
     "light": Strength(turn=3.0, shift=0.03, zoom=0.05, contrast=0.1),
-    "standard": Strength(turn=8.0, shift=0.05, zoom=0.08, contrast=0.1),
+    "strong": Strength(turn=8.0, shift=0.05, zoom=0.08, contrast=0.1),
 }
 """No brightness: how dark a part looks is often what tells a bad one (seen on solar cells)."""
 

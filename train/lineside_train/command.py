@@ -101,7 +101,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--augment",
     type=_choice(Augment),
-    default="standard",
+    default="light",
     show_default=True,
     help="How much the training images are turned, shifted, zoomed and changed in contrast.",
 )

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 Arch = Literal["plain", "separable", "mlp"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
-Augment = Literal["none", "light", "standard"]
+Augment = Literal["none", "light", "strong"]
 Flip = Literal["none", "horizontal", "both"]
 
 LEARNING_RATES: Final[dict[str, float]] = {
@@ -41,7 +41,7 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     optimizer: Optimizer = "adamw"
     learning_rate: float | None = None
     """Its peak: it rises for a while, then falls along a cosine."""
-    augment: Augment = "standard"
+    augment: Augment = "light"
     flip: Flip = "none"
     patience: int | None = None
     """Epochs to go on without a better loss on `val`."""
