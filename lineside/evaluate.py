@@ -15,12 +15,12 @@ import numpy.typing as npt
 from lineside.dataset import Dataset, load_tensors, read_dataset
 from lineside.decision import is_sorting
 from lineside.errors import DatasetError, EngineError, InputError
+from lineside.extras import quiet_native
 from lineside.image import Preprocess
 from lineside.inspector import Inspector
 from lineside.manifest import DecisionSpec, Label
 from lineside.metrics import Figures, VerdictFigures, figures, verdict_figures
 from lineside.progress import track, working
-from lineside.runtime.quiet import quiet
 from lineside.runtime.trial import load_bundle
 
 
@@ -115,7 +115,7 @@ def open_predictor(path: Path) -> Predictor:
         LinesideError: whatever the one that opens it raises.
     """
     if path.is_file() or (path / "manifest.json").is_file():
-        with quiet():
+        with quiet_native(drop=b"INFO:"):
             return BundlePredictor(load_bundle(path))
     for entry in entry_points(group="lineside.predictors"):
         if (path / f"{entry.name}.json").is_file():

@@ -27,22 +27,29 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def quiet_native() -> Iterator[None]:
+def quiet_native(*, drop: bytes = b"") -> Iterator[None]:
     """Hold back what native code writes to stderr, such as a library that greets as it is loaded.
 
-    It is shown after all if an exception passes. For a short time at the start of a command only:
-    it holds for the whole process.
+    It is the whole process's stderr: for commands, around the loading of a library or a model,
+    while no other thread has anything to say.
+
+    Args:
+        drop: the lines that begin so are dropped, the others shown at the end; by default all are
+            dropped. If an exception passes, all are shown.
     """
     with tempfile.TemporaryFile() as held:
         sys.stderr.flush()
         kept = os.dup(2)
         os.dup2(held.fileno(), 2)
+        dropped = True
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            dropped = False
             raise
         finally:
+            sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+            held.seek(0)
+            os.write(2, b"".join(x for x in held if not (dropped and x.startswith(drop))))

@@ -14,10 +14,10 @@ from msgspec import Struct
 from lineside.dataset import SUFFIXES
 from lineside.decision import Answer, no_read
 from lineside.errors import ImageError, InputError
+from lineside.extras import quiet_native
 from lineside.image import decode
 from lineside.inspector import Inspector
 from lineside.messages import Verdict
-from lineside.runtime.quiet import quiet
 from lineside.runtime.trial import load_bundle
 
 _COLOURS = {"ok": "green", "ng": "red", "review": "yellow", "no_read": "magenta"}
@@ -133,7 +133,7 @@ def inspect(bundle: Path, images: tuple[Path, ...], *, threads: int, as_json: bo
     An image that can't be read gives no_read, and the exit code is 1 at the end.
     """
     files = find_images(images)
-    with quiet():
+    with quiet_native(drop=b"INFO:"):
         inspector = load_bundle(bundle, threads=threads)
     if not as_json:
         click.echo(f"{'verdict':8} {'score':>6}  {'label':20} file")

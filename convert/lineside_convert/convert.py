@@ -23,6 +23,7 @@ import numpy.typing as npt
 from lineside.bundle import Bundle, write_bundle, zip_bundle
 from lineside.dataset import load_tensors
 from lineside.errors import ConvertError, LinesideError, RunError, StorageError
+from lineside.extras import quiet_native
 from lineside.files import storage_error
 from lineside.image import Frame, decode
 from lineside.limits import Costs, choose_decision
@@ -30,7 +31,6 @@ from lineside.manifest import DecisionSpec, Golden, Manifest, Parity
 from lineside.progress import working
 from lineside.run import Run, SplitPart, SplitRow
 from lineside.runtime import Engine, open_engine
-from lineside.runtime.quiet import quiet
 from lineside.runtime.trial import Trial, try_bundle
 from lineside_convert.calibration import balanced_sample, with_full_range
 from lineside_convert.child import PARTS
@@ -125,7 +125,7 @@ def _convert(run: Run, out: Path, options: Options, work: Path) -> Bundle:
         quantized = quantize(
             run.model_path, len(run.info.labels), pixels.calibration, pixels.parts, work
         )
-    with quiet():
+    with quiet_native(drop=b"INFO:"):
         engine = open_engine(quantized.model)
     _check_engine(engine)
     decision, parity = _decide(run, quantized, options)

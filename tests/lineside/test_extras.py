@@ -15,6 +15,12 @@ def test_what_native_code_writes_is_held_back(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().err == "after\n"
 
 
+def test_only_the_notes_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet_native(drop=b"INFO:"):
+        os.write(2, b"INFO: Created a delegate.\nERROR: no memory\n")
+    assert capfd.readouterr().err == "ERROR: no memory\n"
+
+
 def fail_loudly() -> None:
     os.write(2, b"cannot find libx\n")
     raise ImportError
