@@ -54,6 +54,10 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     created: str
     train_seconds: float
 
+    def option_texts(self) -> list[tuple[str, str]]:
+        """What `lineside train` was told, for people; what it was not told is `auto`."""
+        return [(k, "auto" if v is None else str(v)) for k, v in self.options.items()]
+
 
 class RunMetrics(Struct, frozen=True, kw_only=True):
     """metrics.json. Keys of `figures` are parts of the split: see `lineside.metrics.Figures`."""

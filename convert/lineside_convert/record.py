@@ -224,6 +224,7 @@ def make_report(facts: Facts, manifest: Manifest, root: Path) -> bytes:
         decision=facts.decision,
         counts={part: Counter(row.label for row in run.rows(part)) for part in PARTS},
         history=run.metrics.history,
+        notices=run.metrics.notices,
         parity=facts.parity,
         timings=[
             Timing(f"one inference, int8, {engine}, 1 thread", facts.invoke_ms, device_name())
@@ -256,7 +257,7 @@ def _settings(facts: Facts) -> list[tuple[str, str]]:
     said = [(f"cost of {name}", f"{cost:g}") for name, cost in costs.items()]
     sorting = ["sorting: no label means a bad part"] if is_sorting(facts.run.info.labels) else []
     return [
-        *((f"train: {key}", str(value)) for key, value in facts.run.info.options.items()),
+        *((f"train: {key}", text) for key, text in facts.run.info.option_texts()),
         ("calibration", f"{len(facts.sample)} images of train, balanced by label"),
         *said,
         *(("task", text) for text in sorting),

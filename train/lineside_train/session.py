@@ -214,7 +214,7 @@ def _report(task: Task, material: Material, info: RunInfo, metrics: RunMetrics) 
         counts=material.counts(),
         history=metrics.history,
         notices=metrics.notices,
-        settings=[(key, str(value)) for key, value in info.options.items()],
+        settings=info.option_texts(),
         seed=info.seed,
         versions=info.versions,
         fingerprints={"data": info.data, "split": info.split},
