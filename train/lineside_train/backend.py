@@ -38,6 +38,7 @@ def load_keras() -> Any:  # noqa: ANN401 - Keras ships no types
     with quiet_native():
         keras = require("keras", extra="train")
         require(backend, extra="train")
+        keras.distribution.list_devices()  # looks for a GPU, and complains where there is none
     # Whatever the user's own keras.json says.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
