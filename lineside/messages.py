@@ -8,7 +8,7 @@ Schemas that are generated from these structs.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -239,8 +239,6 @@ KINDS: Final[dict[str, type[Message]]] = {
 _DECODERS: Final = {kind: msgspec.json.Decoder(struct) for kind, struct in KINDS.items()}
 _ENCODER: Final = msgspec.json.Encoder()
 
-_M = TypeVar("_M", Result, Status, Health, Event)
-
 
 def encode(message: Message) -> bytes:
     """The message as JSON, UTF-8."""
@@ -266,15 +264,3 @@ def decode(kind: str, payload: bytes) -> Message:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"{kind} is refused: {error}"
         raise MessageError(msg) from error
-
-
-def decode_as(struct: type[_M], payload: bytes) -> _M:
-    """Read a payload that must be a `struct`.
-
-    Raises:
-        MessageError: see `decode`.
-    """
-    kind = next(kind for kind, known in KINDS.items() if known is struct)
-    message = decode(kind, payload)
-    assert isinstance(message, struct)  # noqa: S101 - KINDS maps the kind to this struct
-    return message

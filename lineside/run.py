@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lineside.errors import RunError
-from lineside.files import new_folder
+from lineside.files import new_folder, write_file
 from lineside.image import Preprocess
 from lineside.manifest import Label, Sha256
 
@@ -195,17 +195,15 @@ def write_run(
     info: RunInfo,
     metrics: RunMetrics,
     split: Sequence[SplitRow],
-    report: str,
     save_model: Callable[[Path], None],
 ) -> Run:
-    """Write a run folder, whole or not at all.
+    """Write a run folder but for its report, whole or not at all.
 
     Args:
         path: where; not there yet, or an empty folder.
         info: run.json; its `split` must be the fingerprint of `split`.
         metrics: metrics.json.
         split: split.csv.
-        report: report.html.
         save_model: writes the model to the path it is given.
 
     Raises:
@@ -215,6 +213,16 @@ def write_run(
         (folder / "run.json").write_bytes(encode_json(info))
         (folder / "metrics.json").write_bytes(encode_json(metrics))
         (folder / "split.csv").write_bytes(encode_split(split))
-        (folder / "report.html").write_text(report, encoding="utf-8")
         save_model(folder / "model.keras")
     return Run(path, info, tuple(split), metrics)
+
+
+def write_report(run: Run, report: str) -> None:
+    """Add report.html to a run.
+
+    Apart from the rest, so that nothing that goes wrong with a picture can lose a training.
+
+    Raises:
+        StorageError: the disk is full or can't be written; the run is whole without it.
+    """
+    write_file(run.path / "report.html", report.encode())

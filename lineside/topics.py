@@ -106,11 +106,6 @@ class Topics:
         """Results again, for the one who asked."""
         return self._topic("replay", requester, stream)
 
-    @classmethod
-    def everyone(cls, prefix: str = DEFAULT_PREFIX) -> Topics:
-        """The filters that match every site and station under `prefix`."""
-        return cls("+", "+", prefix)
-
 
 def parse_topic(topic: str, prefix: str = DEFAULT_PREFIX) -> Topic:
     """Take a topic apart.

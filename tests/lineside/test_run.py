@@ -18,6 +18,7 @@ from lineside.run import (
     decode_split,
     encode_split,
     open_run,
+    write_report,
     write_run,
 )
 from tests.support.disk import tiny_disk
@@ -57,7 +58,6 @@ def write(path: Path, model: bytes = b"a model") -> Run:
         info=info,
         metrics=metrics,
         split=ROWS,
-        report="<p>Zelle ü</p>",
         save_model=lambda file: file.write_bytes(model) and None,
     )
 
@@ -65,6 +65,7 @@ def write(path: Path, model: bytes = b"a model") -> Run:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     written = write(tmp_path / "new" / "run")
     assert open_run(tmp_path / "new" / "run") == written
+    write_report(written, "<p>Zelle ü</p>")
     names = {file.name for file in written.path.iterdir()}
     assert names == {"model.keras", "run.json", "split.csv", "metrics.json", "report.html"}
     assert written.model_path.read_bytes() == b"a model"
@@ -116,7 +117,6 @@ def test_a_model_that_fails_to_save_leaves_nothing(tmp_path: Path) -> None:
             info=run.info,
             metrics=run.metrics,
             split=run.split,
-            report="",
             save_model=fail,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["first"]

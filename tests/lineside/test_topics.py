@@ -25,7 +25,7 @@ def test_every_topic_is_parsed_as_it_is_made() -> None:
 
 
 def test_the_filters_of_all_stations() -> None:
-    everyone = Topics.everyone("plant")
+    everyone = Topics("+", "+", "plant")
     assert everyone.result("+") == "plant/+/+/result/+"
     assert everyone.status() == "plant/+/+/status"
 

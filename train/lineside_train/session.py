@@ -26,6 +26,7 @@ from lineside.run import (
     SplitPart,
     SplitRow,
     encode_split,
+    write_report,
     write_run,
 )
 from lineside_train.backend import versions
@@ -158,9 +159,9 @@ def train_run(task: Task, material: Material) -> Outcome:
         info=info,
         metrics=metrics,
         split=material.rows,
-        report=render_report(_report(task, material, info, metrics)),
         save_model=trained.network.save,
     )
+    write_report(run, render_report(_report(task, material, info, metrics)))
     return Outcome(run, found)
 
 
