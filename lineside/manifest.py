@@ -6,6 +6,7 @@ the sha256 of its manifest.json.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
@@ -29,7 +30,7 @@ Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 class Label(Struct, frozen=True, kw_only=True):
-    """One answer that the model can give. Labels are sorted by name."""
+    """One answer that the model can give; labels are in the order of the model's outputs."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
     good: bool
@@ -45,10 +46,13 @@ class InputSpec(Struct, frozen=True, kw_only=True):
 
 
 class Normalization(Struct, frozen=True, kw_only=True):
-    """What a model of others wants done to the pixels: (pixel - mean) / std."""
+    """What a model of others wants done to the pixels: (pixel - mean) / std.
 
-    mean: list[float]
-    std: list[float]
+    One value for all channels, or one for each.
+    """
+
+    mean: Annotated[list[float], Meta(min_length=1, max_length=3)]
+    std: Annotated[list[float], Meta(min_length=1, max_length=3)]
 
 
 class ModelInput(Struct, frozen=True, kw_only=True):
@@ -72,7 +76,9 @@ class ModelOutput(Struct, frozen=True, kw_only=True):
     tensor: int
     """Which of the file's outputs, from 0."""
     kind: str
-    """`class_logits` here; others are reserved."""
+    """`class_logits`; `class_probabilities` where softmax is in the model; `binary_logit` and
+    `binary_probability` where one value stands for the second of two labels. Others are reserved.
+    """
     shape: list[int]
     dtype: Literal["uint8", "int8", "float32"]
     scale: float
@@ -89,6 +95,13 @@ class RuntimeRecord(Struct, frozen=True, kw_only=True):
     xnnpack: bool
     same_answers: bool
     """Whether its verdicts are the ones that the bundle was chosen for."""
+    loads: bool = True
+    images: int = 0
+    """How many images it was asked for; 0 where none were there."""
+    flips: int = 0
+    """Images that it gave another verdict."""
+    note: str = ""
+    """Why not, where it does not load or answers something else."""
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True):
@@ -99,6 +112,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     file: FileName
     scheme: str
     """How it is quantized, such as `static_wi8_ai8`."""
+    graph: Sha256 | None = None
+    """Fingerprint of operators, shapes and types, not of weights: the same for the same speed."""
     inputs: list[ModelInput]
     outputs: list[ModelOutput]
     runtimes: list[RuntimeRecord] = []
@@ -146,12 +161,18 @@ class Parity(Struct, frozen=True, kw_only=True):
     """How far the converted model is from the original, on the same images."""
 
     status: Literal["measured", "unknown"]
+    reference: str | None = None
+    """What it was compared with, such as `keras`."""
     split: str | None = None
     images: int = 0
     flips: int = 0
     """Images with another verdict."""
     worst: float = 0.0
     """The largest difference of a defect score."""
+    expected_flips: float | None = None
+    """The share of new images that is to be expected with another verdict: limits chosen on one
+    half of the images, flips counted on the other.
+    """
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
@@ -179,6 +200,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     metrics: Metrics | None = None
     parity: Parity
     measured: dict[str, Any] = {}
+    notes: list[Annotated[str, Meta(max_length=500)]] = []
+    """What whoever uses the bundle must know, a sentence each: every view shows them."""
     files: dict[FileName, FileRecord]
     provenance: dict[str, Any] = {}
 
@@ -249,13 +272,14 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     source, output = model.inputs[0], model.outputs[0]
     if model.file not in manifest.files:
         yield f"the model {model.file!r} is not listed under files"
-    if output.shape[-1:] != [len(manifest.labels)]:
-        yield f"{len(manifest.labels)} labels, but an output of shape {output.shape}"
+    values = 1 if output.kind.startswith("binary_") else len(manifest.labels)
+    if math.prod(output.shape) != values or (values == 1 and len(manifest.labels) != 2):
+        yield f"{len(manifest.labels)} labels, but {output.kind} of shape {output.shape}"
     for golden in manifest.golden:
         if golden.file not in manifest.files:
             yield f"the golden image {golden.file!r} is not listed under files"
-        if [len(values) for values in golden.outputs] != [len(manifest.labels)]:
-            yield f"{golden.file}: {len(manifest.labels)} output values are expected"
+        if [len(found) for found in golden.outputs] != [values]:
+            yield f"{golden.file}: {values} output values are expected"
     if len({label.name for label in manifest.labels}) != len(manifest.labels):
         yield "a label comes twice"
     raw = source.dtype == "uint8" and source.normalization is None

@@ -7,7 +7,22 @@
 converted model). The page needs no network: pictures, plots and style are inside it.
 """
 
-from lineside.report.data import FileSize, ModelScores, ReportData, Timing
+from lineside.report.data import (
+    FileSize,
+    LayerError,
+    ModelScores,
+    ReportData,
+    SchemeRow,
+    Timing,
+)
 from lineside.report.render import render_report
 
-__all__ = ["FileSize", "ModelScores", "ReportData", "Timing", "render_report"]
+__all__ = [
+    "FileSize",
+    "LayerError",
+    "ModelScores",
+    "ReportData",
+    "SchemeRow",
+    "Timing",
+    "render_report",
+]

@@ -54,6 +54,60 @@ class FileSize:
     size: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class SchemeRow:
+    """One way in which the model was, or could have been, converted.
+
+    Attributes:
+        scheme: its name, such as `static_wi8_ai8`.
+        chosen: whether it is the one in the bundle.
+        size: of the model file, in bytes; None where there is none.
+        accuracy: on the images that the choice was made on; None where it was not measured.
+        balanced_accuracy: the same.
+        flips: images with another verdict than the original's; None as above.
+        expected_flips: the share of new images that is to be expected so.
+        worst: the largest difference of a defect score.
+        invoke_ms: how long one inference takes, in milliseconds, where it is known.
+        device: on which machine, runtime and number of threads that was measured; empty if not.
+        note: why it was refused or could not be made; empty otherwise.
+    """
+
+    scheme: str
+    chosen: bool = False
+    size: int | None = None
+    accuracy: float | None = None
+    balanced_accuracy: float | None = None
+    flips: int | None = None
+    expected_flips: float | None = None
+    worst: float | None = None
+    invoke_ms: float | None = None
+    device: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerError:
+    """What quantization does to the output of one layer, on the same images.
+
+    Attributes:
+        layer: its name in the converted graph, made short.
+        op: the TFLite operator, such as `CONV_2D`.
+        snr_db: signal-to-noise ratio in dB, 10 log10(sum x^2 / sum (x - q)^2), of all that led
+            there; higher is better.
+        own_snr_db: the same with only this layer quantized, measured at the logits; None where it
+            was not measured.
+        in_float: whether the chosen model keeps it in float.
+        delegated: whether XNNPACK runs it; None where that is not known.
+    """
+
+    layer: str
+    op: str
+    snr_db: float
+    own_snr_db: float | None = None
+    in_float: bool = False
+    delegated: bool | None = None
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReportData:
     """Everything that a report shows.
@@ -76,6 +130,10 @@ class ReportData:
         notices: what was odd about the images, one sentence each.
         timings: how long things took; the first one is shown with the main figures.
         sizes: how large the model's files are.
+        schemes: the table that the converted model was chosen from, in the order of making.
+        choice: why that one was chosen, a sentence or two.
+        layers: what quantization does to each layer, in the order of the graph.
+        notes: what whoever uses the model must know, a sentence each.
         settings: what was asked for: key and value, for a table.
         seed: the seed of everything random; None where there is none.
         versions: of the software that made the model.
@@ -97,6 +155,10 @@ class ReportData:
     notices: Sequence[str] = ()
     timings: Sequence[Timing] = ()
     sizes: Sequence[FileSize] = ()
+    schemes: Sequence[SchemeRow] = ()
+    choice: str = ""
+    layers: Sequence[LayerError] = ()
+    notes: Sequence[str] = ()
     settings: Sequence[tuple[str, str]] = ()
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -80,7 +80,7 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "more labels than outputs": (
         lambda m: m["labels"].append({"name": "x", "good": True}),
-        r"3 labels, but an output of shape \[1, 2\]",
+        r"3 labels, but class_logits of shape \[1, 2\]",
     ),
     "two models": (twice("models"), r"\$\.models"),
     "two inputs": (
