@@ -1,8 +1,9 @@
 """The bundle: what `lineside convert` writes and a station runs. Write, open, verify, zip.
 
-Opening checks everything first: names, counts and sizes, the manifest, that exactly the listed
-files are there, and each file's hash. What fails is refused with what was expected and what was
-found. A bundle is read once: whoever opens it works on the bytes that were checked.
+Opening checks everything first: names, counts and sizes, the signature where a key is trusted, the
+manifest, that exactly the listed files are there, and each file's hash. What fails is refused with
+what was expected and what was found. A bundle is read once: whoever opens it works on the bytes
+that were checked.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -33,9 +34,9 @@ from lineside.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from lineside.signature import SIGNATURE, verify_files
 
 MANIFEST: Final = "manifest.json"
-SIGNATURE: Final = "signature.json"
 _UNLISTED: Final = frozenset({MANIFEST, SIGNATURE})  # neither can hold its own hash
 
 MAX_FILES: Final = 1024
@@ -64,12 +65,14 @@ class Bundle:
         manifest: its manifest.
         digest: `sha256:` and the hash of manifest.json: the bundle's identity.
         files: name -> bytes, of every file; what was checked is what is used.
+        signed_by: the fingerprint of the trusted key that signed all of it; None if nobody asked.
     """
 
     path: Path
     manifest: Manifest
     digest: str
     files: Mapping[str, bytes]
+    signed_by: str | None = None
 
     @property
     def model(self) -> bytes:
@@ -77,14 +80,19 @@ class Bundle:
         return self.files[self.manifest.model.file]
 
 
-def open_bundle(path: Path) -> Bundle:
+def open_bundle(path: Path, *, trust: bytes | None = None) -> Bundle:
     """Read a bundle and check all of it.
 
     Args:
-        path: a folder, or a zip file.
+        path: a folder, or a zip file. It may itself be a link, which is how some stations switch
+            bundles; nothing inside may.
+        trust: the PEM of a public key. A bundle that it did not sign as a whole is refused before
+            its manifest is parsed.
 
     Raises:
         BundleError: it is refused; the message says what was expected and what was found.
+        InputError: `trust` is no key that can be used.
+        MissingExtraError: `trust` needs `cryptography`, which is not installed.
     """
     if path.is_dir():
         files = _read_folder(path)
@@ -93,16 +101,25 @@ def open_bundle(path: Path) -> Bundle:
     else:
         msg = f"{path} is no bundle: a folder or a .zip written by 'lineside convert' is expected"
         raise BundleError(msg)
-    return check_bundle(path, files)
+    signed_by = None if trust is None else _check_signature(path, files, trust)
+    return replace(check_bundle(path, files), signed_by=signed_by)
 
 
-def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+def write_bundle(
+    path: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    *,
+    sign: Callable[[Path], object] | None = None,
+) -> Bundle:
     """Write a bundle as a folder, that appears whole or not at all.
 
     Args:
         path: the folder, which must not be there yet.
         manifest: its field `files` is filled in here.
         files: name -> bytes, all files but manifest.json.
+        sign: is called with the folder before it appears, all files but signature.json in it, and
+            puts that one there.
 
     Raises:
         BundleError: it would be refused when it is opened.
@@ -119,6 +136,10 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         for name, data in everything.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data)
+        if sign is not None:
+            sign(folder)
+            everything[SIGNATURE] = (folder / SIGNATURE).read_bytes()
+            bundle = check_bundle(path, everything)
     return bundle
 
 
@@ -169,6 +190,18 @@ def check_bundle(path: Path, files: Mapping[str, bytes]) -> Bundle:
         raise BundleError(msg)
     digest = "sha256:" + hashlib.sha256(files[MANIFEST]).hexdigest()
     return Bundle(path, manifest, digest, MappingProxyType(dict(files)))
+
+
+def _check_signature(path: Path, files: Mapping[str, bytes], trust: bytes) -> str:
+    """The fingerprint of the key `trust`, which signed these files."""
+    if SIGNATURE not in files:
+        msg = f"{path} is refused: it is not signed, {SIGNATURE} is expected since a key is trusted"
+        raise BundleError(msg)
+    try:
+        return verify_files(files, files[SIGNATURE], trust)
+    except BundleError as error:
+        msg = f"{path} is refused: {error}"
+        raise BundleError(msg) from error
 
 
 def _differences(manifest: Manifest, files: Mapping[str, bytes]) -> Iterator[str]:

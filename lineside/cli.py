@@ -23,9 +23,14 @@ _CORE: Final = {  # command -> module:attribute
     "demo": "lineside.demo:demo",
     "evaluate": "lineside.evaluate:evaluate",
     "inspect": "lineside.inspect:inspect",
+    "keys": "lineside.keys:keys",
+    "verify": "lineside.verify:verify",
     "watch": "lineside.watch:watch",
 }
-_HELP_ORDER: Final = ("demo", "train", "evaluate", "convert", "inspect", "agent", "watch", "deploy")
+_HELP_ORDER: Final = (
+    *("demo", "train", "evaluate", "convert", "keys", "verify", "inspect"),
+    *("agent", "watch", "deploy"),
+)
 
 
 class _Commands(click.Group):

@@ -59,6 +59,8 @@ def write_file(path: Path, data: bytes) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, that appears at `path` whole or not at all.
 
+    It has the name that it will have, since a signature of it holds that.
+
     Raises:
         StorageError: `path` is there already, or the disk is full or can't be written.
     """
@@ -67,13 +69,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise StorageError(msg)
     partial = path.parent / f".{path.name}.partial-{os.getpid()}"
     try:
-        partial.mkdir(parents=True)
-        yield partial
+        folder = partial / path.name
+        folder.mkdir(parents=True)
+        yield folder
         for file in partial.rglob("*"):
             _fsync(file)
         if path.exists():
             path.rmdir()
-        partial.rename(path)
+        folder.rename(path)
         fsync_folder(path.parent)
     except OSError as error:
         if isinstance(error, StorageError):

@@ -17,6 +17,7 @@ from lineside.errors import ImageError, InputError
 from lineside.extras import quiet_native
 from lineside.image import decode
 from lineside.inspector import Inspector
+from lineside.keys import read_public_key
 from lineside.messages import Verdict
 from lineside.runtime.trial import load_bundle
 
@@ -126,15 +127,24 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     show_default=True,
     help="CPU threads for one inference.",
 )
+@click.option(
+    "--trust",
+    metavar="PUB",
+    type=click.Path(path_type=Path),
+    help="The public key (.pub.pem) that must have signed the bundle.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
-def inspect(bundle: Path, images: tuple[Path, ...], *, threads: int, as_json: bool) -> None:
+def inspect(
+    bundle: Path, images: tuple[Path, ...], *, threads: int, trust: Path | None, as_json: bool
+) -> None:
     """Give one verdict for each IMAGE, a file or a folder of them.
 
     An image that can't be read gives no_read, and the exit code is 1 at the end.
     """
     files = find_images(images)
+    key = None if trust is None else read_public_key(trust)
     with quiet_native(drop=b"INFO:"):
-        inspector = load_bundle(bundle, threads=threads)
+        inspector = load_bundle(bundle, threads=threads, trust=key)
     if not as_json:
         click.echo(f"{'verdict':8} {'score':>6}  {'label':20} file")
     unread = 0

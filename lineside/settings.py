@@ -85,6 +85,8 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What streams call it."""
     bundle: str
     """Path of the bundle: a folder or a zip file."""
+    trust: str = ""
+    """PEM of the public key that must have signed the bundle. Empty: unsigned ones run too."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     """Threads of the interpreter."""
 
@@ -334,7 +336,10 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
             cert_file=path(mqtt.cert_file),
             key_file=path(mqtt.key_file),
         ),
-        model=[replace(model, bundle=path(model.bundle)) for model in settings.model],
+        model=[
+            replace(model, bundle=path(model.bundle), trust=path(model.trust))
+            for model in settings.model
+        ],
         camera=cameras,
         outbox=replace(settings.outbox, path=path(settings.outbox.path)),
     )

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+from lineside.bundle import Bundle
 from lineside.errors import BrokerError, CameraError, LinesideError
 from lineside.files import storage_error
 from lineside.image import check_frame
@@ -20,6 +21,7 @@ from lineside.inspector import Inspector
 from lineside.messages import Event, encode
 from lineside.mqtt import Delivery, MqttClient, Outgoing
 from lineside.settings import CameraSettings, Settings, StreamSettings
+from lineside.signature import SIGNATURE
 from lineside.topics import Topics
 from lineside_agent.agent import load_model
 from lineside_agent.sources import EndOfSourceError, Shot, make_source
@@ -62,7 +64,8 @@ def check_station(settings: Settings, *, broker: bool = True) -> Iterator[Findin
             count = len(manifest.golden)
             return (
                 f"{manifest.name} {manifest.version} on {engine.name} {engine.version}, "
-                f"{'with' if engine.xnnpack else 'without'} XNNPACK, {count} golden images pass"
+                f"{'with' if engine.xnnpack else 'without'} XNNPACK, {count} golden images pass, "
+                f"{_signed(inspector.bundle)}"
             )
 
         yield _try(f"model {model.name}", load)
@@ -83,6 +86,15 @@ def _try(what: str, work: Callable[[], str]) -> Finding:
         return Finding(what, ok=True, line=work())
     except LinesideError as error:
         return Finding(what, ok=False, line=str(error))
+
+
+def _signed(bundle: Bundle) -> str:
+    """Whether the bundle is known to be by whom it should be."""
+    if bundle.signed_by is not None:
+        return f"signed by {bundle.signed_by}"
+    return (
+        "not checked who signed it: no trust is set" if SIGNATURE in bundle.files else "not signed"
+    )
 
 
 def _camera(camera: CameraSettings, inspector: Inspector | None, stream: StreamSettings) -> str:

@@ -55,7 +55,12 @@ class _Report(Struct, kw_only=True):
 
 
 def try_bundle(
-    path: Path, *, threads: int = 1, runtime: str | None = None, timeout: float = TRIAL_SECONDS
+    path: Path,
+    *,
+    threads: int = 1,
+    runtime: str | None = None,
+    timeout: float = TRIAL_SECONDS,
+    trust: bytes | None = None,
 ) -> Trial:
     """Load a bundle in a child process and run its golden images.
 
@@ -65,6 +70,7 @@ def try_bundle(
         threads: how many CPU threads one inference may use.
         runtime: which engine; the best one that is installed if None.
         timeout: seconds.
+        trust: the PEM of a public key, which the child checks the signature with, too.
 
     Raises:
         EngineError: the child crashed, hung, or said what is wrong with the bundle: refused, not
@@ -73,27 +79,28 @@ def try_bundle(
     command = [sys.executable, "-m", __name__, str(path.absolute()), "--threads", str(threads)]
     if runtime is not None:
         command += ["--runtime", runtime]
+    if trust is not None:
+        command += ["--trust"]
     try:
         done = subprocess.run(
             command,
+            input=trust,
             capture_output=True,
             timeout=timeout,
             check=False,
             cwd="/",  # `-m` imports from the current folder, which may hold anyone's numpy.py
-            text=True,
-            errors="replace",
         )
     except subprocess.TimeoutExpired as error:
         msg = f"{path} is refused: its model did not answer within {timeout:g} s"
         raise EngineError(msg) from error
-    last = _last_line(done.stderr)
+    last = _last_line(done.stderr.decode(errors="replace"))
     if done.returncode < 0:
         name = _signal_name(-done.returncode)
         said = f": {last}" if last else ""
         msg = f"{path} is refused: its model killed the process that tried it ({name}){said}"
         raise EngineError(msg)
     try:
-        report = msgspec.json.decode(done.stdout.strip().rpartition("\n")[2], type=_Report)
+        report = msgspec.json.decode(done.stdout.strip().rpartition(b"\n")[2], type=_Report)
     except msgspec.DecodeError as error:
         msg = f"{path} can't be tried: the child process ended with {done.returncode}: {last}"
         raise EngineError(msg) from error
@@ -102,21 +109,25 @@ def try_bundle(
     return report.trial
 
 
-def load_bundle(path: Path, *, threads: int = 1, runtime: str | None = None) -> Inspector:
+def load_bundle(
+    path: Path, *, threads: int = 1, runtime: str | None = None, trust: bytes | None = None
+) -> Inspector:
     """Open a bundle for use: check it, try it in a child process, load it.
 
     Args:
         path: a folder or a zip file.
         threads: how many CPU threads one inference may use.
         runtime: which engine; the best one that is installed if None.
+        trust: the PEM of a public key: a bundle that it did not sign is refused.
 
     Raises:
         BundleError: the bundle is refused.
-        MissingExtraError: no engine is installed.
+        InputError: `trust` is no key that can be used.
+        MissingExtraError: no engine is installed, or `cryptography` where a key is trusted.
         EngineError: its model can't be used on this machine.
     """
-    bundle = open_bundle(path)
-    trial = try_bundle(path, threads=threads, runtime=runtime)
+    bundle = open_bundle(path, trust=trust)
+    trial = try_bundle(path, threads=threads, runtime=runtime, trust=trust)
     if trial.digest != bundle.digest:
         msg = f"{path} was replaced while it was tried: {bundle.digest} became {trial.digest}"
         raise EngineError(msg)
@@ -136,13 +147,13 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _try(path: Path, threads: int, runtime: str | None) -> Trial:
+def _try(path: Path, threads: int, runtime: str | None, trust: bytes | None) -> Trial:
     """What the child does.
 
     Raises:
         LinesideError: whatever is wrong with the bundle.
     """
-    inspector = Inspector(open_bundle(path), threads=threads, runtime=runtime)
+    inspector = Inspector(open_bundle(path, trust=trust), threads=threads, runtime=runtime)
     results = run_golden(inspector)
     failed = [result for result in results if not result.passed]
     if failed:
@@ -171,10 +182,12 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runtime")
+    parser.add_argument("--trust", action="store_true", help="the PEM of a key comes on stdin")
     args = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected, its dump is not
     try:
-        report = _Report(trial=_try(args.bundle, args.threads, args.runtime))
+        trust = sys.stdin.buffer.read() if args.trust else None
+        report = _Report(trial=_try(args.bundle, args.threads, args.runtime, trust))
     except LinesideError as error:
         text, path = str(error), str(args.bundle)
         report = _Report(error=text if path in text else f"{path} is refused: {text}")
