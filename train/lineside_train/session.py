@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lineside.dataset import Dataset, Photo, fingerprint, load_tensors, read_dataset
 from lineside.errors import StorageError
 from lineside.image import Frame, Preprocess, decode
+from lineside.labels import mark_labels
 from lineside.limits import choose_decision
 from lineside.manifest import Label
 from lineside.metrics import Figures, figures
@@ -31,7 +32,6 @@ from lineside.run import (
 )
 from lineside_train.backend import versions
 from lineside_train.fit import Examples, Trained, predict_logits, train_network
-from lineside_train.labels import mark_labels
 from lineside_train.options import TrainOptions
 from lineside_train.split import choose_split
 

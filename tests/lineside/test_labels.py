@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lineside.errors import DatasetError
-from lineside_train.labels import mark_labels
+from lineside.labels import mark_labels
 
 
 def good_of(names: list[str], good: tuple[str, ...] = (), *, sort: bool = False) -> list[str]:
