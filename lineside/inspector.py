@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,10 @@ from lineside.errors import EngineError
 from lineside.image import Box, Frame, crop_to, to_tensor
 from lineside.manifest import ModelInput, ModelOutput
 from lineside.messages import ModelRef
+from lineside.outputs import KINDS, to_logits
 from lineside.runtime import TensorInfo, open_engine
 from lineside.runtime.engine import Tensor
+from lineside.runtime.feed import make_feed
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,12 @@ class Inspector:
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, runtime: str | None = None) -> None:
         manifest = bundle.manifest
+        source, output = manifest.model.inputs[0], manifest.model.outputs[0]
         self.bundle = bundle
         self.engine = open_engine(bundle.model, threads=threads, runtime=runtime)
-        self._output = manifest.model.outputs[0]
-        self._output_info = _check_tensors(
-            manifest.model.inputs[0], self._output, self.engine.inputs, self.engine.outputs
-        )
+        self._output_info = _check_tensors(source, output, self.engine.inputs, self.engine.outputs)
+        self._output = output
+        self._feed = make_feed(source)
         self._preprocess = manifest.preprocess
         self._size = manifest.input_size
         self._decision = Decision(manifest.decision, manifest.labels)
@@ -71,7 +74,7 @@ class Inspector:
         )
 
     def tensor(self, frame: Frame, roi: Box | None = None) -> npt.NDArray[np.uint8]:
-        """What the model sees of a frame: uint8, h x w x channels.
+        """What the model sees of a frame: raw pixels, uint8, h x w x channels.
 
         Args:
             frame: uint8, height x width x 3, BGR.
@@ -84,12 +87,15 @@ class Inspector:
         return to_tensor(part, self._preprocess, self._size)
 
     def outputs(self, tensor: npt.NDArray[np.uint8]) -> Tensor:
-        """The model's answer as stored: one value for each label, quantized where it is.
+        """The model's answer as stored: all values of its output, quantized where it is.
+
+        Args:
+            tensor: raw pixels, as `tensor` gives them; what the model is fed is made of them here.
 
         Raises:
             EngineError: another shape than the model's, or the engine fails.
         """
-        return self.engine.invoke(tensor)[self._output.tensor].reshape(-1)
+        return self.engine.invoke(self._feed(tensor))[self._output.tensor].reshape(-1)
 
     def logits(self, tensor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """The model's answer: one logit for each label.
@@ -97,11 +103,11 @@ class Inspector:
         Raises:
             EngineError: another shape than the model's, or the engine fails.
         """
-        return self.dequantize(self.outputs(tensor))
+        return self.logits_of(self.outputs(tensor))
 
-    def dequantize(self, outputs: Tensor) -> npt.NDArray[np.float64]:
-        """The logits that stored outputs stand for."""
-        return self._output_info.dequantize(outputs)
+    def logits_of(self, outputs: Tensor) -> npt.NDArray[np.float64]:
+        """The logits, one for each label, that stored outputs stand for."""
+        return to_logits(self._output_info.dequantize(outputs), self._output.kind)
 
     def decide(self, logits: npt.NDArray[np.float64]) -> Answer:
         """The verdict for the logits of one picture."""
@@ -132,16 +138,14 @@ def _check_tensors(
     inputs: tuple[TensorInfo, ...],
     outputs: tuple[TensorInfo, ...],
 ) -> TensorInfo:
-    """Refuse a model that is not as its manifest says, and what this version can't feed.
+    """Refuse a model that is not as its manifest says, and outputs that this version can't read.
 
     Returns:
-        The output that holds the logits.
+        The output that holds the answer.
     """
-    raw = source.dtype == "uint8" and source.layout == "nhwc" and source.normalization is None
-    if not raw or output.kind != "class_logits":
-        found = f"{source.dtype} {source.layout} in, {output.kind} out"
-        msg = f"raw uint8 pixels in (nhwc) and class_logits out are expected, got {found}"
-        raise EngineError(msg + "; update lineside")
+    if output.kind not in KINDS:
+        msg = f"outputs of the kind {output.kind!r} are not known here: one of {', '.join(KINDS)}"
+        raise EngineError(msg + " is expected; update lineside")
     if len(inputs) != 1 or source.tensor != 0 or output.tensor >= len(outputs):
         found = f"{len(inputs)} inputs and {len(outputs)} outputs"
         msg = f"the model file has {found}, which is not as the manifest says"
@@ -153,8 +157,16 @@ def _check_tensors(
 
 def _compare(what: str, expected: ModelInput | ModelOutput, found: TensorInfo) -> None:
     wanted = TensorInfo(tuple(expected.shape), expected.dtype, expected.scale, expected.zero_point)
-    close = abs(wanted.scale - found.scale) <= 1e-6 * max(wanted.scale, found.scale)
-    same = wanted.shape == found.shape and wanted.dtype == found.dtype
-    if not same or not close or wanted.zero_point != found.zero_point:
+    if wanted != found and not _is_alike(wanted, found):
         msg = f"the model file's {what} is not as the manifest says: expected {wanted}, got {found}"
         raise EngineError(msg)
+
+
+def _is_alike(wanted: TensorInfo, found: TensorInfo) -> bool:
+    """The same but for the last digits of the scale."""
+    if found.dtype == "uint8" and not found.scale:
+        # An integer input that was never quantized: Keras's Input(dtype="uint8").
+        found = replace(found, scale=1.0, zero_point=0)
+    return replace(wanted, scale=found.scale) == found and math.isclose(
+        wanted.scale, found.scale, rel_tol=1e-6
+    )

@@ -282,12 +282,36 @@ def _problems(manifest: Manifest) -> Iterator[str]:
             yield f"{golden.file}: {values} output values are expected"
     if len({label.name for label in manifest.labels}) != len(manifest.labels):
         yield "a label comes twice"
-    raw = source.dtype == "uint8" and source.normalization is None
-    if raw and (source.scale, source.zero_point) != (1.0, 0):
+    yield from _input_problems(source, manifest.preprocess)
+
+
+def _input_problems(source: ModelInput, preprocess: Preprocess) -> Iterator[str]:
+    batch, *rest = source.shape
+    channels = rest[-1] if source.layout == "nhwc" else rest[0]
+    if batch != 1 or min(rest) < 1:
+        yield f"an input of one picture is expected, got the shape {list(source.shape)}"
+    if channels != preprocess.channels:
         yield (
-            "a uint8 input takes raw pixels: scale 1 and zero point 0 are expected, "
-            f"got {source.scale} and {source.zero_point}"
+            f"{preprocess.colour} pixels have {preprocess.channels} channels, but the input of "
+            f"shape {list(source.shape)} ({source.layout}) takes {channels}"
         )
+    wanted = source.normalization
+    if wanted is None:
+        if source.dtype == "uint8" and (source.scale, source.zero_point) != (1.0, 0):
+            yield (
+                "a uint8 input takes raw pixels: scale 1 and zero point 0 are expected, "
+                f"got {source.scale} and {source.zero_point}"
+            )
+        return
+    if not {len(wanted.mean), len(wanted.std)} <= {1, channels}:
+        yield (
+            f"a normalization holds 1 or {channels} values, "
+            f"got {len(wanted.mean)} of mean and {len(wanted.std)} of std"
+        )
+    if min(wanted.std) <= 0:
+        yield f"the std of a normalization must be above 0, got {wanted.std}"
+    if source.dtype != "float32" and source.scale <= 0:
+        yield f"a normalized {source.dtype} input needs a scale above 0, got {source.scale}"
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -80,7 +80,7 @@ def _run(inspector: Inspector, golden: Golden) -> GoldenResult:
     start = time.perf_counter_ns()
     outputs = inspector.outputs(tensor)
     invoke_ms = (time.perf_counter_ns() - start) / 1e6
-    verdict = inspector.decide(inspector.dequantize(outputs)).verdict
+    verdict = inspector.decide(inspector.logits_of(outputs)).verdict
     expected = np.asarray(golden.outputs[0], np.float64)
     # A NaN is further away than any number, and differences of another count are not defined.
     steps = np.inf

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lineside.bundle import Bundle, open_bundle
-from lineside.errors import EngineError, ImageError
+from lineside.errors import BundleError, EngineError, ImageError
 from lineside.image import crop_to, decode, to_tensor
 from lineside.inspector import Inspector
 from lineside.manifest import decode_manifest, encode_manifest
@@ -72,22 +72,35 @@ def changed(folder: Path, out: Path, change: Callable[[dict[str, Any]], None]) -
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("part", "field", "value", "message"),
     [
-        ("dtype", "float32", "got float32 nhwc in, class_logits out; update lineside"),
-        ("normalization", {"mean": [127.5], "std": [127.5]}, "update lineside"),
-        ("layout", "nchw", "got uint8 nchw in"),
-        ("shape", [1, 32, 32, 1], r"input is not as the manifest says: expected uint8 \[1, 32, 32"),
-        ("tensor", 3, "which is not as the manifest says"),
+        (
+            "inputs",
+            "dtype",
+            "float32",
+            r"input is not as .*: expected float32 .* got uint8 \[1, 64",
+        ),
+        (
+            "inputs",
+            "layout",
+            "nchw",
+            r"gray pixels have 1 channels, but the input of shape \[1, 64",
+        ),
+        ("inputs", "shape", [1, 32, 32, 1], r"input is not as .*: expected uint8 \[1, 32, 32, 1\]"),
+        ("inputs", "tensor", 3, "which is not as the manifest says"),
+        ("outputs", "scale", 0.5, r"output is not as .*: expected int8 \[1, 2\], scale 0.5"),
+        ("outputs", "zero_point", 9, r"output is not as .*zero point 9, got int8"),
+        ("outputs", "dtype", "uint8", r"output is not as .*: expected uint8 \[1, 2\]"),
+        ("outputs", "tensor", 1, r"1 inputs and 1 outputs, which is not as the manifest says"),
     ],
 )
-def test_what_this_version_cannot_feed_is_refused(
-    bundle_folder: Path, tmp_path: Path, field: str, value: object, message: str
+def test_a_model_that_is_not_as_its_manifest_says(
+    bundle_folder: Path, tmp_path: Path, part: str, field: str, value: object, message: str
 ) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        manifest["models"][0]["inputs"][0][field] = value
+        manifest["models"][0][part][0][field] = value
 
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises((EngineError, BundleError), match=message):
         Inspector(changed(bundle_folder, tmp_path / "b", change))
 
 
@@ -95,7 +108,10 @@ def test_another_kind_of_output_is_refused(bundle_folder: Path, tmp_path: Path) 
     def change(manifest: dict[str, Any]) -> None:
         manifest["models"][0]["outputs"][0]["kind"] = "anomaly_map"
 
-    with pytest.raises(EngineError, match="anomaly_map out; update lineside"):
+    with pytest.raises(
+        EngineError,
+        match=r"kind 'anomaly_map' are not known here: one of class_logits, .*update lineside",
+    ):
         Inspector(changed(bundle_folder, tmp_path / "b", change))
 
 

@@ -91,6 +91,28 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         change("models", 0, "inputs", 0, "scale", to=0.784),
         r"a uint8 input takes raw pixels: scale 1 and zero point 0 are expected, got 0.784 and 0",
     ),
+    "colours that the model does not take": (
+        change("inputs", 0, "preprocess", "colour", to="rgb"),
+        r"rgb pixels have 3 channels, but the input of shape \[1, .*, 1\] \(nhwc\) takes 1",
+    ),
+    "a batch of two": (
+        change("models", 0, "inputs", 0, "shape", to=[2, 64, 64, 1]),
+        r"an input of one picture is expected, got the shape \[2, 64, 64, 1\]",
+    ),
+    "a normalization of three channels for one": (
+        change("models", 0, "inputs", 0, "normalization", to={"mean": [1, 2, 3], "std": [1]}),
+        r"a normalization holds 1 or 1 values, got 3 of mean and 1 of std",
+    ),
+    "a normalization that divides by 0": (
+        change("models", 0, "inputs", 0, "normalization", to={"mean": [1], "std": [0]}),
+        r"the std of a normalization must be above 0, got \[0.0\]",
+    ),
+    "a normalization without a scale": (
+        lambda m: m["models"][0]["inputs"][0].update(
+            scale=0, normalization={"mean": [0], "std": [255]}
+        ),
+        r"a normalized uint8 input needs a scale above 0, got 0.0",
+    ),
     "a model that is not listed": (
         change("models", 0, "file", to="other.tflite"),
         r"the model 'other.tflite' is not listed under files",
