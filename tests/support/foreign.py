@@ -70,7 +70,7 @@ def write_foreign(
         "shape": taken.shape,
         "layout": layout,
         "dtype": taken.dtype,
-        "scale": taken.scale,
+        "scale": taken.scale or float(taken.dtype == "uint8"),  # never quantized: raw
         "zero_point": taken.zero_point,
         "normalization": said,
     }
@@ -92,7 +92,7 @@ def write_foreign(
         inputs=[
             InputSpec(
                 name="image",
-                preprocess=Preprocess(colour="gray" if channels == 1 else "rgb", resize="stretch"),
+                preprocess=Preprocess(colour="gray" if channels == 1 else "rgb"),
             )
         ],
         models=[

@@ -31,6 +31,25 @@ def other_input(model: bytes, dtype: str) -> bytes:
     return edit_model(model, change)
 
 
+def never_quantized(model: bytes) -> bytes:
+    """The same model behind a CAST from uint8, as `keras.Input(dtype="uint8")` makes it.
+
+    The file says that the scale of such an input is 0.
+
+    Args:
+        model: a .tflite whose input is float32.
+    """
+
+    def change(tree: Any) -> None:  # noqa: ANN401 - the same
+        graph = tree.subgraphs[0]
+        inner = graph.tensors[graph.inputs[0]]
+        new = _tensor(tree, "integers", inner.shape, "uint8", None)
+        _operator(tree, "CAST", [new], [graph.inputs[0]], first=True)
+        graph.inputs = np.array([new], np.int32)
+
+    return edit_model(model, change)
+
+
 def channels_first(model: bytes) -> bytes:
     """The same model behind a TRANSPOSE: its input is n x c x h x w."""
 
@@ -125,7 +144,7 @@ def _operator(
     schema = importlib.import_module("ai_edge_litert.schema_py_generated")
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
-    code.version = 2  # the first one for int8 of each of these
+    code.version = 1 if name == "CAST" else 2  # the first one for int8 of each of these
     tree.operatorCodes.append(code)
     operator = schema.OperatorT()
     operator.opcodeIndex = len(tree.operatorCodes) - 1

@@ -7,6 +7,7 @@ LINESIDE_TEST_BUNDLE names.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from lineside.errors import EngineError, MissingExtraError
 from lineside.inspector import Inspector
 from lineside.runtime import ENGINES, Engine, installed_engines, open_engine
 from lineside.runtime.golden import run_golden
-
-OTHERS = Path(__file__).parents[4] / "shared" / "models" / "works"
-"""Models made by others, where they are mounted beside the checkout."""
+from tests.support.shared import shared
+from tests.support.ways import channels_first, other_input
 
 NOT_INSTALLED = [name for name in ENGINES if name not in installed_engines()]
 
@@ -131,6 +131,30 @@ def test_without_xnnpack_it_says_so(runtime: str, bundle: Bundle) -> None:
     assert open_engine(bundle.model, runtime=runtime).xnnpack == (runtime == "ai-edge-litert")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [("float32", lambda p: p.astype(np.float32)), ("int8", lambda p: (p ^ 0x80).view(np.int8))],
+)
+def test_another_input_gets_the_same_answer(
+    runtime: str, engine: Engine, bundle: Bundle, dtype: str, stored: Callable[..., np.ndarray]
+) -> None:
+    other = open_engine(other_input(bundle.model, dtype), runtime=runtime)
+    assert other.inputs[0].dtype == dtype
+    pixels = picture(engine)
+    assert np.array_equal(other.invoke(stored(pixels))[0], engine.invoke(pixels)[0])
+    with pytest.raises(EngineError, match=f"takes {dtype}.*got uint8"):
+        other.invoke(pixels)
+
+
+def test_channels_first(runtime: str, engine: Engine, bundle: Bundle) -> None:
+    other = open_engine(channels_first(bundle.model), runtime=runtime)
+    pixels = picture(engine)
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    assert np.array_equal(other.invoke(planes)[0], engine.invoke(pixels)[0])
+    with pytest.raises(EngineError, match=r"takes uint8 \[1, 1, 64, 64\], got uint8 \[64, 64, 1\]"):
+        other.invoke(pixels)
+
+
 @pytest.mark.parametrize("name", NOT_INSTALLED)
 def test_an_engine_that_is_not_installed(name: str, bundle: Bundle) -> None:
     with pytest.raises(MissingExtraError, match=f"{name} is not installed: pip install"):
@@ -142,7 +166,6 @@ def test_an_engine_that_nobody_knows(bundle: Bundle) -> None:
         open_engine(bundle.model, runtime="onnx")
 
 
-@pytest.mark.skipif(not OTHERS.is_dir(), reason="no models of others are mounted as ../shared")
 @pytest.mark.parametrize(
     ("file", "dtype", "shape", "outputs"),
     [
@@ -155,7 +178,7 @@ def test_an_engine_that_nobody_knows(bundle: Bundle) -> None:
 def test_a_model_of_others_runs(
     runtime: str, file: str, dtype: str, shape: tuple[int, ...], outputs: int
 ) -> None:
-    engine = open_engine((OTHERS / file).read_bytes(), runtime=runtime)
+    engine = open_engine(shared(f"models/works/{file}").read_bytes(), runtime=runtime)
     assert (engine.inputs[0].shape, engine.inputs[0].dtype) == (shape, dtype)
     values = engine.invoke(np.zeros(shape, dtype))
     probabilities = engine.outputs[0].dequantize(values[0])
