@@ -171,7 +171,8 @@ def _read(
     reports = [report for line in lines if (report := _decode(line)) is not None]
     last = last_line(_tail(folder / "stderr").decode("utf-8", "replace"))
     if not reports or not reports[-1].runtime:
-        said = (reports[-1].error if reports else None) or last or f"it ended with {returncode}"
+        silent = "it said nothing" if returncode is not None else f"no word within {timeout:g} s"
+        said = (reports[-1].error if reports else None) or last or silent
         msg = (
             f"{command} can't be asked for a model's answers: {said}; a Python is expected in "
             "which lineside and a runtime are installed"
