@@ -1,0 +1,99 @@
+"""The child: `python -m lineside_convert.worker FOLDER`; requests on stdin, answers on stdout."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from lineside.errors import ConvertError, LinesideError
+from lineside_convert.scheme import parse_scheme
+from lineside_convert.worker import layers, original, ranges, score
+from lineside_convert.worker.protocol import (
+    REQUESTS,
+    AnyRequest,
+    Ask,
+    AskOriginal,
+    Calibrate,
+    Done,
+    Errors,
+    Load,
+    Make,
+    Reply,
+    Scored,
+)
+
+
+class Worker:
+    """Does what it is asked, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ready: original.Ready | None = None
+
+    def do(self, request: AnyRequest) -> Struct:
+        """Answer a request.
+
+        Raises:
+            LinesideError: it can't be done.
+        """
+        folder = self._folder
+        match request:
+            case Load():
+                self._ready = original.load(request, folder)
+                return self._ready.told
+            case AskOriginal():
+                return self._ask_original(request)
+            case Ask():
+                return score.ask(request, folder)
+            case Calibrate():
+                ranges.calibrate(request, folder)
+                return Done()
+            case Make():
+                self._make(request)
+                return Done()
+            case Errors():
+                return layers.errors(request, folder)
+
+    def _ask_original(self, request: AskOriginal) -> Scored:
+        if self._ready is None:
+            msg = "the model was not loaded yet"
+            raise ConvertError(msg)
+        tensors = np.load(self._folder / f"{request.part}.npy", mmap_mode="r")
+        found = original.ask(self._ready, tensors)
+        (self._folder / request.out).parent.mkdir(exist_ok=True)
+        np.save(self._folder / request.out, found)
+        return Scored()
+
+    def _make(self, request: Make) -> None:
+        from lineside_convert.makers import make
+
+        scheme = parse_scheme(request.scheme)
+        found = ranges.read_ranges(self._folder)[request.ranges] if scheme.calibrated else {}
+        model = (self._folder / "original.tflite").read_bytes()
+        (self._folder / request.out).write_bytes(make(model, scheme, found))
+
+
+def main() -> None:
+    """Answer until the parent closes stdin."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected, its dump is not
+    # Libraries write to stdout as they like: the answers have a way of their own.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    worker = Worker(Path(sys.argv[1]))
+    for line in sys.stdin.buffer:
+        try:
+            reply = Reply(answer=worker.do(REQUESTS.decode(line)))
+        except LinesideError as error:
+            reply = Reply(error=str(error))
+        answers.write(msgspec.json.encode(reply) + b"\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

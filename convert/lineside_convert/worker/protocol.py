@@ -1,0 +1,127 @@
+"""What parent and child say to each other: one JSON object a line, each request answered once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from lineside.manifest import Normalization
+
+Layout = Literal["nhwc", "nchw"]
+
+
+class Request(Struct, frozen=True, kw_only=True, tag_field="do"):
+    """Something that the child is asked to do."""
+
+
+class Load(Request, tag="load"):
+    """Load a model of Keras or a SavedModel, and write it down as original.tflite.
+
+    Answered by `Loaded`.
+    """
+
+    path: str
+    normalization: Normalization | None = None
+    """What it wants done to the pixels; it is folded into the graph."""
+
+
+class AskOriginal(Request, tag="ask_original"):
+    """Let the loaded Keras or SavedModel score a part. Answered by `Scored`."""
+
+    part: str
+    out: str
+
+
+class Ask(Request, tag="ask"):
+    """Let a .tflite score a part. Answered by `Scored`."""
+
+    model: str
+    """Its name in the folder."""
+    part: str
+    out: str
+    kind: str
+    """Of its output: see `lineside.manifest.ModelOutput`."""
+    layout: Layout = "nhwc"
+    normalization: Normalization | None = None
+    xnnpack: bool = True
+
+
+class Calibrate(Request, tag="calibrate"):
+    """Find the ranges of all tensors of original.tflite on calibration.npy. Answered by `Done`."""
+
+    layout: Layout = "nhwc"
+    normalization: Normalization | None = None
+
+
+class Make(Request, tag="make"):
+    """Make a scheme of original.tflite. Answered by `Done`."""
+
+    scheme: str
+    out: str
+    ranges: str = "minmax"
+
+
+class Errors(Request, tag="errors"):
+    """Compare a model with original.tflite, layer by layer. Answered by `Layers`."""
+
+    model: str
+    part: str
+    images: int
+    layout: Layout = "nhwc"
+    normalization: Normalization | None = None
+
+
+AnyRequest = Load | AskOriginal | Ask | Calibrate | Make | Errors
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """What the model is."""
+
+    height: int
+    width: int
+    channels: int
+    layout: Layout
+    kind: str
+    """Of its output."""
+    values: int
+    """How many values the output has."""
+    versions: dict[str, str]
+
+
+class Scored(Struct, frozen=True, kw_only=True):
+    """A part was scored."""
+
+    invoke_ms_p50: float | None = None
+    undelegated: list[str] = []
+    """Operators that XNNPACK does not run, where it runs some."""
+
+
+class Layer(Struct, frozen=True, kw_only=True):
+    """What quantization does to one layer's output."""
+
+    layer: str
+    op: str
+    snr_db: float
+    delegated: bool
+
+
+class Layers(Struct, frozen=True, kw_only=True):
+    """All layers, in the order of the graph."""
+
+    layers: list[Layer]
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """It is done."""
+
+
+class Reply(Struct, kw_only=True):
+    """The child's answer: the one that the request says, or why not, in one line."""
+
+    answer: Any = None
+    error: str | None = None
+
+
+REQUESTS: msgspec.json.Decoder[Annotated[AnyRequest, "tagged"]] = msgspec.json.Decoder(AnyRequest)
