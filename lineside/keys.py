@@ -113,11 +113,7 @@ def load_private_key(path: Path, password: bytes | None = None) -> EllipticCurve
             missing or wrong.
         MissingExtraError: `cryptography` is not installed.
     """
-    pem = _read_small(path)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        msg = f"{path}: others can read this private key (mode {mode:o}): chmod 600 {path}"
-        raise InputError(msg)
+    pem = _read_private(path)
     serialization = require("cryptography.hazmat.primitives.serialization", extra="signing")
     unsupported = require("cryptography.exceptions", extra="signing").UnsupportedAlgorithm
     try:
@@ -151,9 +147,9 @@ def find_password(path: Path, file: Path | None = None) -> bytes | None:
             LINESIDE_KEY_PASSWORD is looked at, and last, on a terminal, a person is asked.
 
     Raises:
-        InputError: a file can't be read, or the password is nowhere.
+        InputError: a file can't be read, others can read the key, or the password is nowhere.
     """
-    if not is_encrypted(_read_small(path)):
+    if not is_encrypted(_read_private(path)):
         return None
     password = _given_password(file)
     if password is not None:
@@ -177,6 +173,16 @@ def _given_password(file: Path | None) -> bytes | None:
         msg = f"{where} is empty, a password is expected"
         raise InputError(msg)
     return password
+
+
+def _read_private(path: Path) -> bytes:
+    """The PEM of a private key, that only its owner may read."""
+    pem = _read_small(path)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        msg = f"{path}: others can read this private key (mode {mode:o}): chmod 600 {path}"
+        raise InputError(msg)
+    return pem
 
 
 def _read_small(path: Path) -> bytes:

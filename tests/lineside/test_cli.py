@@ -8,7 +8,10 @@ import pytest
 
 from tests.support.command import lineside
 
-COMMANDS = ("demo", "train", "evaluate", "convert", "inspect", "agent", "watch", "deploy")
+COMMANDS = (
+    *("demo", "train", "evaluate", "convert", "keys", "verify", "inspect"),
+    *("agent", "watch", "deploy"),
+)
 
 
 def test_help_lists_every_command_in_the_order_of_the_walk() -> None:
@@ -18,11 +21,11 @@ def test_help_lists_every_command_in_the_order_of_the_walk() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [(c,) for c in COMMANDS] + [("agent", "run"), ("agent", "check")]
+    "command", [(c,) for c in COMMANDS] + [("agent", "run"), ("agent", "check"), ("keys", "new")]
 )
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     said = lineside(*command, "--help").stdout
-    if command in {("agent",), ("deploy",)}:  # groups: their commands have the examples
+    if command in {("agent",), ("deploy",), ("keys",)}:  # groups: their commands have the examples
         assert "Commands:" in said
     else:
         assert f"lineside {' '.join(command)} " in said.partition("Example")[2]
@@ -34,6 +37,7 @@ def test_help_imports_nothing_heavy() -> None:
         "try: lineside.cli.main()\n"
         "except SystemExit: pass\n"
         "heavy = {'cv2', 'tensorflow', 'keras', 'sklearn', 'matplotlib', 'paho', 'apsw'}\n"
+        "heavy |= {'cryptography'}\n"
         "sys.exit(' '.join(heavy & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

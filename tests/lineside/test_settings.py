@@ -20,6 +20,7 @@ ca_file = "/etc/ca.pem"
 [[model]]
 name = "cells"
 bundle = "bundles/cells"
+trust = "keys/plant.pub.pem"
 [[camera]]
 name = "top"
 source = "images:photos"
@@ -32,6 +33,7 @@ def test_defaults_and_absolute_paths() -> None:
     assert settings.mqtt.password_file == "/srv/station/password"  # noqa: S105 - a path
     assert settings.mqtt.ca_file == "/etc/ca.pem"
     assert settings.model[0].bundle == "/srv/station/bundles/cells"
+    assert settings.model[0].trust == "/srv/station/keys/plant.pub.pem"
     assert settings.camera[0].source == "images:/srv/station/photos"
     assert settings.outbox.path == "/srv/station/state/outbox.sqlite"
     stream = settings.stream[0]
