@@ -36,7 +36,8 @@ test: pytest test-tflite-runtime test-device
 pytest: setup mosquitto
 	$(BIN)/python -m pytest
 
-# The conformance test of the engines again, with the old runtime and the numpy that it wants.
+# The engines' tests again, with the old runtime and the numpy that it wants, and what the converter
+# finds out about that runtime.
 test-tflite-runtime: setup
 	$(BIN)/python tests/e2e/old_runtime.py
 

@@ -1,7 +1,7 @@
 """Fixtures that several rooms share: real cells, a real run, a real bundle, made once a session.
 
-A device has no TensorFlow: there LINESIDE_TEST_CELLS and LINESIDE_TEST_BUNDLE name the folders
-that a workstation made (see `make test-device`).
+LINESIDE_TEST_CELLS, LINESIDE_TEST_RUN and LINESIDE_TEST_BUNDLE name folders that are there
+already: a device has no TensorFlow to make them (see `make test-device`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CNN, trained on the cells."""
+    given = os.environ.get("LINESIDE_TEST_RUN")
+    if given:
+        return Path(given)
     out = tmp_path_factory.mktemp("run") / "run"
     lineside("train", cells, "--out", out, "--image-size", 64, "--epochs", 6, "--seed", 0)
     return out

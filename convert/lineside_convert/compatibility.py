@@ -191,7 +191,10 @@ def _judge(question: Question, place: Place, answers: Answers) -> Checked:
         return Checked(record, None, None)
     logits = to_logits(question.output.dequantize(answers.values), question.kind)
     if logits.shape != question.reference.shape:
-        note = f"it gives {logits.shape[1]} values, {question.reference.shape[1]} are expected"
+        note = (
+            f"it gives {logits.shape[1]} values for an image, "
+            f"{question.reference.shape[1]} are expected"
+        )
         return Checked(msgspec.structs.replace(record, note=note), None, None)
     flips, note = _difference(question, logits)
     record = msgspec.structs.replace(

@@ -52,7 +52,8 @@ def open_engine(
         raise EngineError(msg)
     usable = [name for name in installed_engines() if runtime in {None, name}]
     if not usable:
-        msg = f"{runtime or 'ai-edge-litert'} is not installed: pip install 'lineside[runtime]'"
+        extra = "tflite-runtime" if runtime == "tflite-runtime" else "runtime"
+        msg = f"{runtime or 'ai-edge-litert'} is not installed: pip install 'lineside[{extra}]'"
         raise MissingExtraError(msg)
     module, _, name = ENGINES[usable[0]][1].partition(":")
     engine: type[Engine] = getattr(importlib.import_module(module), name)

@@ -56,7 +56,7 @@ def build_wheel() -> Path:
 
 
 def material() -> dict[str, str]:
-    """Cells and a bundle made on this workstation, named in variables for where none can be."""
+    """Cells, a run and a bundle made on this workstation, named in variables for tests/conftest."""
     from tests.support.cells import lay_out_cells
     from tests.support.command import lineside
 
@@ -69,4 +69,8 @@ def material() -> dict[str, str]:
         lineside("train", cells, "--out", run, "--image-size", 64, "--epochs", 6, "--seed", 0)
         lineside("convert", run, "--out", bundle)
         say(f"made a bundle to test with in {time.monotonic() - start:.0f} s")
-    return {"LINESIDE_TEST_CELLS": str(cells), "LINESIDE_TEST_BUNDLE": str(bundle)}
+    return {
+        "LINESIDE_TEST_CELLS": str(cells),
+        "LINESIDE_TEST_RUN": str(run),
+        "LINESIDE_TEST_BUNDLE": str(bundle),
+    }

@@ -1,8 +1,10 @@
-"""Runs the conformance test of the engines with tflite-runtime, in an environment of its own.
+"""Runs the tests that need tflite-runtime, which gets an environment of its own.
 
     python tests/e2e/old_runtime.py
 
-tflite-runtime is frozen since 2023: it wants numpy below 2 and Python up to 3.11.
+tflite-runtime is frozen since 2023: it wants numpy below 2 and Python up to 3.11. So the engines'
+tests run in that environment, and those of what the converter finds out about other runtimes run
+in this one, told where the other is.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.e2e.environments import ROOT, build_wheel, find_python, make, material, pip, say
 
-TESTS = ("tests/lineside/runtime",)
+INSIDE = ("tests/lineside/runtime",)
+ABOUT = ("tests/convert/test_compatibility.py",)
 
 
 def main() -> None:
@@ -27,13 +30,12 @@ def main() -> None:
         return
     inside = make("tflite-runtime", python, "tflite-runtime.txt", "test.txt")
     pip(inside, "--no-deps", "--no-index", str(build_wheel()))
-    done = subprocess.run(
-        [str(inside), "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
-        cwd=ROOT,
-        env=os.environ | material(),
-        check=False,
-    )
-    sys.exit(done.returncode)
+    env = os.environ | material() | {"LINESIDE_TFLITE_RUNTIME": str(inside)}
+    for interpreter, tests in ((str(inside), INSIDE), (sys.executable, ABOUT)):
+        command = [interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+        done = subprocess.run(command, cwd=ROOT, env=env, check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
 
 
 if __name__ == "__main__":
