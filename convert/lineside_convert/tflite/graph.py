@@ -294,7 +294,9 @@ class _Reader:
         )
 
     def _has_data(self, index: int) -> bool:
-        if not 0 <= index < self._model.BuffersLength():
+        if index == 0:  # stands for none; there may be no buffers at all
+            return False
+        if not 0 < index < self._model.BuffersLength():
             msg = f"its structure is damaged (a tensor names buffer {index})"
             raise ConvertError(msg)
         buffer = self._model.Buffers(index)
