@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import click
 import msgspec
@@ -18,7 +18,7 @@ from lineside.errors import DatasetError, EngineError, InputError
 from lineside.extras import quiet_native
 from lineside.image import Preprocess
 from lineside.inspector import Inspector
-from lineside.manifest import DecisionSpec, Label
+from lineside.manifest import DecisionSpec, Label, Manifest
 from lineside.metrics import Figures, VerdictFigures, figures, verdict_figures
 from lineside.progress import track, working
 from lineside.runtime.trial import load_bundle
@@ -86,6 +86,11 @@ class BundlePredictor:
         """The bundle's temperature and limits."""
         return self._manifest.decision
 
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's."""
+        return self._manifest
+
     def logits(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
         """What the model says: float64, n x labels, of uint8, n x height x width x channels."""
         rows = track(tensors, total=len(tensors), what="Asking the model")
@@ -97,13 +102,18 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     figures: Figures
     verdicts: VerdictFigures | None
+    parity: Literal["measured", "unknown"] | None = None
+    """Of a bundle; None for a run, which is the original itself."""
+    notes: Sequence[str] = ()
+    """Of a bundle: what whoever uses it must know."""
 
     def to_json(self) -> bytes:
-        """One object: the figures, and `verdicts` where limits are known."""
+        """One object: the figures, `parity`, `notes`, and `verdicts` where limits are known."""
         said: dict[str, Any] = msgspec.to_builtins(self.figures)
         del said["macro_auroc" if len(self.figures.labels) == 2 else "auroc"]
         if self.verdicts is not None:
             said["verdicts"] = msgspec.to_builtins(self.verdicts)
+        said |= {"parity": self.parity, "notes": self.notes}
         return msgspec.json.encode(said)
 
 
@@ -161,9 +171,12 @@ def evaluate_folder(predictor: Predictor, dataset: Dataset) -> Evaluation:
         msg = f"the model's answer to {files[wrong[0]]!r} is no number (and {wrong.size - 1} more)"
         raise EngineError(msg)
     decision = predictor.decision
+    manifest = predictor.manifest if isinstance(predictor, BundlePredictor) else None
     return Evaluation(
         figures=figures(truth, logits, predictor.labels),
         verdicts=verdict_figures(truth, logits, predictor.labels, decision) if decision else None,
+        parity=manifest.parity.status if manifest else None,
+        notes=manifest.notes if manifest else (),
     )
 
 
@@ -179,8 +192,9 @@ def evaluate(model: Path, data: Path, *, as_json: bool) -> None:
     """
     predictor = open_predictor(model)
     dataset = read_dataset(data, min_labels=1)
-    for notice in dataset.notices:
-        click.echo(f"note: {notice.message}", err=True)
+    remarks = predictor.manifest.remarks if isinstance(predictor, BundlePredictor) else ()
+    for remark in (*remarks, *(notice.message for notice in dataset.notices)):
+        click.echo(f"note: {remark}", err=True)
     evaluation = evaluate_folder(predictor, dataset)
     if as_json:
         click.echo(evaluation.to_json())

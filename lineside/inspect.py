@@ -139,12 +139,15 @@ def inspect(
 ) -> None:
     """Give one verdict for each IMAGE, a file or a folder of them.
 
-    An image that can't be read gives no_read, and the exit code is 1 at the end.
+    An image that can't be read gives no_read, and the exit code is 1 at the end. What there is to
+    know of the bundle itself is said on stderr, with --json too: `note: …`.
     """
     files = find_images(images)
     key = None if trust is None else read_public_key(trust)
     with quiet_native(drop=b"INFO:"):
         inspector = load_bundle(bundle, threads=threads, trust=key)
+    for remark in inspector.bundle.manifest.remarks:
+        click.echo(f"note: {remark}", err=True)
     if not as_json:
         click.echo(f"{'verdict':8} {'score':>6}  {'label':20} file")
     unread = 0

@@ -24,6 +24,12 @@ SCHEMA: Final = "lineside.bundle/1"
 FILE_PATTERN: Final = r"^[a-z0-9_-]+(/[a-z0-9_-]+)?\.(tflite|json|png|jpg|npy|html)$(?!\n)"
 """What a file in a bundle may be called."""
 
+PARITY_UNKNOWN: Final = (
+    "parity is unknown: this model was measured on no images; 'lineside convert --images DATA' "
+    "measures it"
+)
+"""What every view says of a bundle whose parity is unknown."""
+
 FileName = Annotated[str, Meta(pattern=FILE_PATTERN)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -204,6 +210,12 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """What whoever uses the bundle must know, a sentence each: every view shows them."""
     files: dict[FileName, FileRecord]
     provenance: dict[str, Any] = {}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever uses the bundle is told: its notes, and that parity is unknown if it is."""
+        unknown = (PARITY_UNKNOWN,) if self.parity.status == "unknown" else ()
+        return (*self.notes, *unknown)
 
     @property
     def model(self) -> ModelSpec:

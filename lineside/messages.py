@@ -83,6 +83,18 @@ class ModelRef(Struct, kw_only=True):
     """`sha256:` and the hash of the bundle's manifest.json."""
 
 
+class LoadedModel(Struct, kw_only=True):
+    """A model that a station runs."""
+
+    role: str
+    name: str
+    version: str
+    digest: str
+    """`sha256:` and the hash of the bundle's manifest.json."""
+    parity: Literal["measured", "unknown"] | None = None
+    """Whether the bundle's maker measured it on images; null from a station that does not say."""
+
+
 class Latency(Struct, kw_only=True):
     """Where the time went, in milliseconds."""
 
@@ -173,7 +185,7 @@ class Status(Struct, kw_only=True):
     delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
     """`unconfirmed`: over MQTT 3.1.1 and the station can't hear its own results back."""
     version: str
-    models: list[ModelRef] = []
+    models: list[LoadedModel] = []
     ledger: list[Ledger] = []
 
 

@@ -151,6 +151,8 @@ class Board:
         words = [status.state, *status.reasons]
         if status.delivery == "unconfirmed":
             words.append("delivery unconfirmed")
+        if any(model.parity == "unknown" for model in status.models):
+            words.append("parity unknown")
         return Text(", ".join(words), style=STATES[status.state])
 
     def _verdicts(self, results: Iterable[Result]) -> Table:

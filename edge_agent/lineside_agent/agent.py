@@ -153,6 +153,8 @@ class Agent:
         streams = []
         for stream in self._settings.stream:
             inspector = load_model(models[stream.model])
+            for remark in inspector.bundle.manifest.remarks:
+                log.warning("stream %s, model %s: %s", stream.name, stream.model, remark)
             context = Context.of(
                 inspector,
                 station=self._settings.station,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from lineside.decision import Answer
 from lineside.image import Box
@@ -30,6 +30,7 @@ class Context:
         limits: from the manifest.
         models: who is asked.
         xnnpack: whether XNNPACK runs the model.
+        parity: from the manifest: whether the bundle's maker measured it on images.
     """
 
     station: StationSettings
@@ -41,6 +42,7 @@ class Context:
     limits: Limits
     models: tuple[ModelRef, ...]
     xnnpack: bool
+    parity: Literal["measured", "unknown"]
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class Context:
             limits=Limits(review=limits.review, ng=limits.ng),
             models=(inspector.model_ref,),
             xnnpack=inspector.engine.xnnpack,
+            parity=manifest.parity.status,
         )
 
 

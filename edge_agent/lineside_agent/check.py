@@ -41,11 +41,13 @@ class Finding:
         what: such as `camera cam0`.
         ok: whether it is right.
         line: what was found, or what is wrong and the way out.
+        note: whether it is neither right nor wrong, but must be known.
     """
 
     what: str
     ok: bool
     line: str
+    note: bool = False
 
 
 def check_station(settings: Settings, *, broker: bool = True) -> Iterator[Finding]:
@@ -69,6 +71,9 @@ def check_station(settings: Settings, *, broker: bool = True) -> Iterator[Findin
             )
 
         yield _try(f"model {model.name}", load)
+        if model.name in inspectors:
+            for remark in inspectors[model.name].bundle.manifest.remarks:
+                yield Finding(f"model {model.name}", ok=True, line=remark, note=True)
     cameras = {camera.name: camera for camera in settings.camera}
     for stream in settings.stream:
         camera, looks = cameras[stream.camera], inspectors.get(stream.model)

@@ -67,6 +67,8 @@ def check(config: Path, *, broker: bool) -> None:
     for finding in check_station(settings, broker=broker):
         wrong += not finding.ok
         mark, colour = ("ok", "green") if finding.ok else ("WRONG", "red")
+        if finding.note:
+            mark, colour = "note", "yellow"
         click.echo(f"{click.style(f'{mark:6}', fg=colour)} {finding.what:16} {finding.line}")
     if wrong:
         raise click.exceptions.Exit(1)

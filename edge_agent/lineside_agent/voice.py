@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lineside import __version__
-from lineside.messages import Health, ModelRef, Status, StreamHealth, encode
+from lineside.messages import Health, LoadedModel, Status, StreamHealth, encode
 from lineside.mqtt import Outgoing
 from lineside.settings import Settings
 from lineside.topics import Topics
@@ -58,8 +58,17 @@ class Voice:
         self._boot = boot
         self._streams = streams
         # Two streams may share a model.
-        models = {model.digest: model for s in streams for model in s.context.models}
-        self._models: list[ModelRef] = list(models.values())
+        models = {model.digest: (model, s.context) for s in streams for model in s.context.models}
+        self._models = [
+            LoadedModel(
+                role=model.role,
+                name=model.name,
+                version=model.version,
+                digest=model.digest,
+                parity=context.parity,
+            )
+            for model, context in models.values()
+        ]
         self._xnnpack = {s.context.models[0].name: s.context.xnnpack for s in streams}
         self._keeper = keeper
         self._publisher = publisher

@@ -12,11 +12,13 @@ import apsw
 import numpy as np
 import pytest
 
+from lineside.manifest import PARITY_UNKNOWN
 from lineside.messages import Health, Result, Status
 from lineside.settings import read_settings
 from lineside_agent.agent import Agent
 from lineside_agent.sources.memory import MemorySource
 from tests.support.broker import Mosquitto, free_port, wait_for
+from tests.support.bundles import unmeasured
 from tests.support.command import lineside
 from tests.support.listener import Listener
 from tests.support.relay import Relay
@@ -72,6 +74,7 @@ def test_a_broker_that_comes_late_gets_everything(
     line = last.ledger[0]
     assert (line.first, line.last, line.published_through) == (1, 60, 60)
     assert last.delivery == "confirmed"
+    assert [model.parity for model in last.models] == ["measured"]
     assert {r.verdict for r in results} <= {"ok", "ng", "review"}
     one = results[0]
     assert one.models[0].digest == last.models[0].digest
@@ -378,6 +381,25 @@ def test_check_says_that_all_is_right(
     assert "gives frames of 300x300 pixels; stream top says" in lines[2]
     assert "can be written" in lines[3]
     assert "accepts us and our messages over MQTT 5" in lines[4]
+
+
+@pytest.mark.broker
+def test_a_model_that_nobody_measured_is_told_apart(
+    broker: Mosquitto, tmp_path: Path, photos: Path, bundle_folder: Path
+) -> None:
+    bundle = unmeasured(bundle_folder, tmp_path / "b", "the labels were guessed")
+    config = write_config(tmp_path, url=broker.url, bundle=bundle, source=f"images:{photos}")
+    lines = lineside("agent", "check", config, "--no-broker").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok", "ok", "note", "note", "ok", "ok"]
+    assert lines[2].endswith("the labels were guessed")
+    assert lines[3].endswith(PARITY_UNKNOWN)
+    with Listener(broker.url) as listener, AgentProcess(config) as agent:
+        assert agent.wait() == 0
+        wait_for(lambda: "offline stopped" in listener.states())
+        assert PARITY_UNKNOWN in agent.log
+    assert {model.parity for status in listener.of(Status) for model in status.models} == {
+        "unknown"
+    }
 
 
 @pytest.mark.broker

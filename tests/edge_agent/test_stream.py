@@ -32,6 +32,7 @@ CONTEXT = Context(
     limits=Limits(review=0.35, ng=0.6),
     models=(MODEL,),
     xnnpack=True,
+    parity="measured",
 )
 FRAME = np.zeros((24, 32, 3), np.uint8)
 NG = Answer("ng", ("score>=ng",), "crack", 0.91, (("crack", 0.91), ("ok", 0.09)))

@@ -20,7 +20,8 @@ from lineside.errors import DatasetError, EngineError, InputError
 from lineside.evaluate import BundlePredictor, evaluate, evaluate_folder, open_predictor
 from lineside.image import Preprocess
 from lineside.inspector import Inspector
-from lineside.manifest import DecisionSpec, Label
+from lineside.manifest import PARITY_UNKNOWN, DecisionSpec, Label
+from tests.support.bundles import unmeasured
 from tests.support.command import lineside
 
 
@@ -56,8 +57,20 @@ def test_a_bundle_as_json(bundle_folder: Path, some: Path) -> None:
     assert [one["recall"] for one in found["per_label"].values()] == pytest.approx(recalls)
     assert 0.5 < found["auroc"] <= 1
     assert "macro_auroc" not in found
+    assert (found["parity"], found["notes"]) == ("measured", [])
     verdicts = found["verdicts"]
     assert verdicts["ok"] + verdicts["ng"] + verdicts["review"] == 39
+
+
+def test_what_there_is_to_know_of_a_bundle(bundle_folder: Path, some: Path, tmp_path: Path) -> None:
+    bundle = unmeasured(bundle_folder, tmp_path / "b", "the labels were guessed")
+    done = lineside("evaluate", bundle, some, "--json")
+    assert done.stderr.splitlines() == [
+        "note: the labels were guessed",
+        f"note: {PARITY_UNKNOWN}",
+    ]
+    found = json.loads(done.stdout)
+    assert (found["parity"], found["notes"]) == ("unknown", ["the labels were guessed"])
 
 
 def test_a_bundle_for_people(bundle_folder: Path, some: Path) -> None:
@@ -73,6 +86,7 @@ def test_a_run_by_its_entry_point(run_folder: Path, bundle_folder: Path, some: P
     converted = evaluate_folder(predictor_of(bundle_folder), read_dataset(some)).figures
     assert found["images"] == 40
     assert "verdicts" not in found
+    assert (found["parity"], found["notes"]) == (None, [])
     assert found["auroc"] == pytest.approx(converted.auroc, abs=0.05)
 
 

@@ -15,7 +15,8 @@ from lineside.bundle import open_bundle, zip_bundle
 from lineside.errors import BundleError, EngineError, InputError
 from lineside.inspect import find_images, inspect, inspect_files
 from lineside.inspector import Inspector
-from tests.support.bundles import crash, edit_model, with_model
+from lineside.manifest import PARITY_UNKNOWN
+from tests.support.bundles import crash, edit_model, unmeasured, with_model
 from tests.support.command import lineside
 
 
@@ -50,6 +51,24 @@ def test_one_json_object_a_line(bundle_folder: Path, photos: Path) -> None:
         assert sum(p for _, p in line["scores"]) == pytest.approx(1.0)
         assert dict(line["scores"])["defective"] == pytest.approx(line["score"])
         assert min(line["latency_ms"].values()) > 0
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_what_there_is_to_know_is_said_on_stderr(
+    bundle_folder: Path, photos: Path, tmp_path: Path, how: list[str]
+) -> None:
+    bundle = unmeasured(bundle_folder, tmp_path / "b", "the labels were guessed", "one more")
+    said, plain = (lineside("inspect", path, photos, *how) for path in (bundle, bundle_folder))
+    assert said.stderr.splitlines() == [
+        "note: the labels were guessed",
+        "note: one more",
+        f"note: {PARITY_UNKNOWN}",
+    ]
+    assert plain.stderr == ""
+    if how:
+        assert [set(line) for line in read(said.stdout)] == [set(x) for x in read(plain.stdout)]
+    else:
+        assert said.stdout == plain.stdout
 
 
 def test_the_zip_answers_as_the_folder(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console, ConsoleDimensions
 
@@ -20,7 +21,7 @@ from lineside.topics import Topic, Topics
 from lineside.watch import Board, watch_live
 from tests.support.broker import Mosquitto, free_port, wait_for
 from tests.support.command import lineside
-from tests.support.examples import result, status
+from tests.support.examples import LOADED, result, status
 
 
 def received(message: Message) -> Received:
@@ -60,6 +61,13 @@ def test_the_table_shows_verdicts_in_their_colours_and_what_is_missing() -> None
     assert "0.91" in plain
     assert "no_frame" in plain
     assert "[bold]x" in plain
+
+
+def test_a_model_that_nobody_measured_is_marked() -> None:
+    unknown = msgspec.structs.replace(LOADED, parity="unknown")
+    assert "online, parity unknown" in picture(status(1, 0, 0, models=[LOADED, unknown]), width=160)
+    silent = msgspec.structs.replace(LOADED, parity=None)
+    assert "parity" not in picture(status(1, 0, 0, models=[LOADED, silent]), width=160)
 
 
 def test_the_table_fits_the_screen_and_keeps_the_newest() -> None:

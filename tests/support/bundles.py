@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> Non
     manifest = json.loads(path.read_bytes())
     change(manifest)
     path.write_text(json.dumps(manifest))
+
+
+def unmeasured(folder: Path, out: Path, *notes: str) -> Path:
+    """The same bundle as if nobody had measured its parity, with notes."""
+    shutil.copytree(folder, out)
+    edit_manifest(out, lambda m: m.update(parity={"status": "unknown"}, notes=list(notes)))
+    return out
 
 
 def with_model(folder: Path, out: Path, model: bytes) -> Bundle:

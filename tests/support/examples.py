@@ -9,6 +9,7 @@ from lineside.messages import (
     Latency,
     Ledger,
     Limits,
+    LoadedModel,
     ModelRef,
     Part,
     Result,
@@ -18,6 +19,10 @@ from lineside.messages import (
 
 BOOT = "0198f1c2-0000-4000-8000-000000000001"
 MODEL = ModelRef(role="main", name="cells", version="1.0.0", digest="sha256:" + "0" * 64)
+
+LOADED = LoadedModel(
+    role="main", name="cells", version="1.0.0", digest="sha256:" + "0" * 64, parity="measured"
+)
 
 
 def result(seq: int = 1, **changes: object) -> Result:
@@ -56,7 +61,7 @@ def status(first: int, last: int, through: int, **changes: object) -> Status:
         "boot": boot,
         "state": "online",
         "version": "0.1.0",
-        "models": [MODEL],
+        "models": [LOADED],
         "ledger": [line],
     }
     return Status(**(fields | changes))
