@@ -230,7 +230,7 @@ def _read_envelope(signature: bytes, trusted: str) -> _Envelope:
     try:
         bundle = _ENVELOPE_DECODER.decode(signature)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"{SIGNATURE} is no signature of OpenSSF Model Signing by a key: {error}"
+        msg = f"{SIGNATURE} is no signature of OpenSSF Model Signing by a key: {_plain(error)}"
         raise BundleError(msg) from error
     envelope = bundle.dsse_envelope
     for what, expected, found in (
@@ -245,6 +245,11 @@ def _read_envelope(signature: bytes, trusted: str) -> _Envelope:
         msg = f"it was signed by the key {hint[:64]!r}, trusted is {trusted!r}"
         raise BundleError(msg)
     return envelope
+
+
+def _plain(error: Exception) -> str:
+    """A parser's complaint in one line: it may quote what it found, control characters and all."""
+    return str(error)[:200].encode("unicode_escape").decode()
 
 
 def _pae(payload: bytes) -> bytes:
@@ -268,7 +273,7 @@ def _signed_hashes(payload: bytes) -> dict[str, str]:
         # The standard library's parser, which model-signing uses: both read the same or nothing.
         statement = msgspec.convert(json.loads(payload), _Statement)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        msg = f"{SIGNATURE}: what was signed is no statement about files: {error}"
+        msg = f"{SIGNATURE}: what was signed is no statement about files: {_plain(error)}"
         raise BundleError(msg) from error
     for problem in _contradictions(statement):
         msg = f"{SIGNATURE}: {problem}"

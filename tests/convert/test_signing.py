@@ -24,6 +24,7 @@ from lineside.bundle import open_bundle, write_bundle, zip_bundle
 from lineside.errors import BundleError, ConvertError, InputError, StorageError
 from lineside.keys import KeyPair, new_key_pair
 from lineside.signature import fingerprint
+from tests.support.command import lineside
 from tests.support.signing import (
     envelope,
     files_of,
@@ -379,6 +380,10 @@ BOTH_REFUSE: dict[str, tuple[Spoil, str]] = {
         edited(lambda s: s["dsseEnvelope"].update(more=1)),
         r"is no signature of .*unknown field `more`",
     ),
+    "an unknown field of several lines, in red": (
+        edited(lambda s: s.update({"a\nb\x1b[31m": 1})),
+        r"unknown field `a\\nb\\x1b\[31m`$",
+    ),
     "an envelope of another kind": (
         edited(lambda s: s.update(messageSignature=s.pop("dsseEnvelope"))),
         r"is no signature of .*unknown field `messageSignature`",
@@ -591,6 +596,21 @@ def test_no_mutated_signature_passes_that_model_signing_refuses(case: Case) -> N
 
 
 # ---- signing
+
+
+def test_a_real_bundle_from_key_to_verdict(bundle_folder: Path, tmp_path: Path) -> None:
+    lineside("keys", "new", "plant", "--out", tmp_path)
+    private, public = tmp_path / "plant.pem", tmp_path / "plant.pub.pem"
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / "cells"))
+    found = signing.sign_folder(folder, private, signing.check_private_key(private))
+    assert found in lineside("verify", folder, "--trust", public).stdout
+    command = [sys.executable, "-m", "model_signing", "verify", "key", str(folder)]
+    command += ["--public_key", str(public), "--signature", str(folder / "signature.json")]
+    subprocess.run(command, check=True, capture_output=True)
+    image = folder / "golden" / "000.png"
+    said = lineside("inspect", folder, image, "--trust", public, "--json").stdout
+    golden = open_bundle(folder).manifest.golden[0]
+    assert (golden.file, json.loads(said)["verdict"]) == ("golden/000.png", golden.verdict)
 
 
 def test_a_bundle_is_written_signed_or_not_at_all(case: Case, tmp_path: Path) -> None:

@@ -19,7 +19,13 @@ from tests.e2e.environments import ROOT, build_wheel, find_python, make, materia
 
 LIMIT_MB = 400
 FORBIDDEN = ("tensorflow", "keras", "jax", "torch", "sklearn", "matplotlib")
-TESTS = ("tests/edge_agent", "tests/lineside/runtime", "tests/lineside/test_mqtt.py")
+TESTS = (
+    "tests/edge_agent",
+    "tests/lineside/runtime",
+    "tests/lineside/test_mqtt.py",
+    "tests/lineside/test_signature.py",
+    "tests/lineside/test_verify.py",
+)
 
 
 def main() -> None:
