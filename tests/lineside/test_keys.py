@@ -109,18 +109,18 @@ def test_a_password_from_the_environment(tmp_path: Path) -> None:
     check_encrypted(tmp_path, done.stdout + done.stderr)
 
 
-def test_a_password_that_is_typed(tmp_path: Path) -> None:
+def typed(command: list[str], *questions: bytes) -> tuple[str, str]:
+    """Run a command on a terminal, and type the password at each question; stdout and stderr."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "lineside", "keys", "new", "plant", "--out", str(tmp_path)]
     with subprocess.Popen(
-        [*command, "--ask"],
+        command,
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # without a terminal of its own it asks on stdin
     ) as process:
         assert process.stderr is not None
-        for question in (b"Password: ", b"confirmation: "):
+        for question in questions:
             said = b""
             while not said.endswith(question):
                 byte = process.stderr.read(1)
@@ -131,7 +131,24 @@ def test_a_password_that_is_typed(tmp_path: Path) -> None:
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0, err
-    check_encrypted(tmp_path, out.decode() + err.decode())
+    return out.decode(), err.decode()
+
+
+def test_a_password_that_is_typed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lineside", "keys", "new", "plant", "--out", str(tmp_path)]
+    out, err = typed([*command, "--ask"], b"Password: ", b"confirmation: ")
+    check_encrypted(tmp_path, out + err)
+
+
+def test_the_password_of_a_key_is_asked_for_where_nothing_gives_it(tmp_path: Path) -> None:
+    private = new_key_pair("plant", tmp_path, PASSWORD.encode()).private
+    code = (
+        "import sys; from pathlib import Path; from lineside.keys import *\n"
+        "load_private_key(Path(sys.argv[1]), find_password(Path(sys.argv[1])))"
+    )
+    typed([sys.executable, "-c", code, str(private)], f"Password of {private}: ".encode())
+    with pytest.raises(InputError, match=r"plant.pem is encrypted: its password is expected in"):
+        find_password(private)
 
 
 def test_asking_needs_a_terminal(tmp_path: Path) -> None:
