@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -58,6 +59,9 @@ class FileSize:
 class SchemeRow:
     """One way in which the model was, or could have been, converted.
 
+    Raises:
+        ValueError: it contradicts itself; the message says how.
+
     Attributes:
         scheme: its name, such as `static_wi8_ai8`.
         chosen: whether it is the one in the bundle.
@@ -84,16 +88,39 @@ class SchemeRow:
     device: str = ""
     note: str = ""
 
+    def __post_init__(self) -> None:
+        """Check that it does not contradict itself."""
+        for name in ("accuracy", "balanced_accuracy", "expected_flips", "worst"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                msg = f"{self.scheme}: {name}: 0 to 1 is expected, got {value}"
+                raise ValueError(msg)
+        for name in ("size", "flips", "invoke_ms"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                msg = f"{self.scheme}: {name}: at least 0 is expected, got {value}"
+                raise ValueError(msg)
+        if (self.invoke_ms is None) != (not self.device):
+            msg = f"{self.scheme}: {self.invoke_ms} ms on {self.device!r}: both or neither"
+            raise ValueError(msg)
+        if self.chosen and (self.size is None or self.note):
+            why = self.note or "it has no size"
+            msg = f"{self.scheme}: what is chosen can be neither missing nor refused: {why}"
+            raise ValueError(msg)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerError:
     """What quantization does to the output of one layer, on the same images.
 
+    Raises:
+        ValueError: a ratio is not a number.
+
     Attributes:
         layer: its name in the converted graph, made short.
         op: the TFLite operator, such as `CONV_2D`.
         snr_db: signal-to-noise ratio in dB, 10 log10(sum x^2 / sum (x - q)^2), of all that led
-            there; higher is better.
+            there; higher is better, infinite where nothing was lost.
         own_snr_db: the same with only this layer quantized, measured at the logits; None where it
             was not measured.
         in_float: whether the chosen model keeps it in float.
@@ -107,6 +134,14 @@ class LayerError:
     in_float: bool = False
     delegated: bool | None = None
 
+    def __post_init__(self) -> None:
+        """Check that the ratios are numbers."""
+        for name in ("snr_db", "own_snr_db"):
+            value = getattr(self, name)
+            if value is not None and math.isnan(value):
+                msg = f"{self.layer}: {name}: a number is expected, got {value}"
+                raise ValueError(msg)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReportData:
@@ -117,7 +152,8 @@ class ReportData:
         subject: what the report is about.
         created: when, as text, such as an ISO 8601 time.
         labels: in the order of the logits' columns; at least two.
-        files: the test images, each a path as people know it and as `load_frame` takes it.
+        files: the test images, each a path as people know it and as `load_frame` takes it. Empty
+            where there are none: then nothing is said of what the models answer.
         truth: int, n: for each file the index of its true label.
         models: what was measured on these files: the original and, behind it, what was made of
             it. The last one is judged: verdicts, mistakes and headline are its own.
@@ -190,3 +226,8 @@ class ReportData:
             if not np.isfinite(model.logits).all():
                 msg = f"{model.name}: logits that are not finite"
                 raise ValueError(msg)
+        chosen = [row.scheme for row in self.schemes if row.chosen]
+        if self.schemes and len(chosen) != 1:
+            found = ", ".join(chosen) or "none"
+            msg = f"schemes: one of {len(self.schemes)} is to be the chosen one, got {found}"
+            raise ValueError(msg)

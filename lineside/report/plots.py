@@ -63,6 +63,25 @@ class Mark:
     y: float
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A bin of a reliability diagram.
+
+    Attributes:
+        ends: its lower and upper end.
+        images: how many it holds.
+        point: x and y, 0 to 1: what was predicted and what was observed.
+        interval: how far up and down y may be off.
+        is_rough: whether there are too few images to say much.
+    """
+
+    ends: tuple[float, float]
+    images: int
+    point: tuple[float, float]
+    interval: tuple[float, float]
+    is_rough: bool
+
+
 JUDGED: Final = Look("accent")
 ORIGINAL: Final = Look("other", "5 2", 1.5)
 OTHERS: Final = Look("other", "", 0.8)
@@ -269,11 +288,16 @@ def _square_root(values: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(values, 0.0)))
 
 
-def _square_root_ticks(highest: int) -> list[int]:
-    """Round numbers from 0 to `highest` that don't crowd an axis scaled by the square root."""
+def _square_root_ticks(highest: int, apart: float = 0.15) -> list[int]:
+    """Round numbers from 0 to `highest` that don't crowd an axis scaled by the square root.
+
+    Args:
+        highest: of the axis.
+        apart: how far two are apart at least, as a share of the axis.
+    """
     ticks = [0]
     for tick in (step * 10**power for power in range(7) for step in (1, 2, 5)):
-        if tick <= highest and np.sqrt(tick / highest) - np.sqrt(ticks[-1] / highest) > 0.15:
+        if tick <= highest and np.sqrt(tick / highest) - np.sqrt(ticks[-1] / highest) > apart:
             ticks.append(tick)
     return ticks
 
@@ -314,6 +338,38 @@ def coverage_plot(
         _unit_square(
             axes, ("share of images answered, the surest first", "right answers among them")
         )
+        return _svg(figure, name, alt)
+
+
+def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str, str]) -> str:
+    """What is observed over what is predicted, and below it how many images each point rests on.
+
+    Args:
+        name: for the ids inside the page.
+        alt: what the plot shows, in words.
+        bars: the bins that hold an image.
+        words: what the x and the upper y axis say.
+    """
+    with _figure((4.6, 4.4)) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        diagonal = np.array([0.0, 1.0])
+        _draw(upper, diagonal, diagonal, Look("other", "2 2", 1.2))
+        colour = _STAND_IN["accent"]
+        for bar in bars:
+            x, y = bar.point
+            upper.plot([x, x], bar.interval, color=colour, linewidth=1.2)
+            inside = "none" if bar.is_rough else colour
+            upper.plot([x], [y], "o", color=colour, markerfacecolor=inside, clip_on=False)
+            left, right = bar.ends
+            lower.bar(left, bar.images, (right - left) * 0.9, align="edge", color=colour)
+        _unit_square(upper, ("", words[1]))
+        lower.set(xlabel=words[0], ylabel="images")
+        # Most images lie at the ends: a linear axis would hide that those between are few.
+        lower.set_yscale("function", functions=(_square_root, np.square))
+        highest = max(bar.images for bar in bars)
+        lower.set_ylim(0, highest * 1.1)
+        lower.set_yticks(_square_root_ticks(highest, apart=0.25))
+        lower.grid(visible=False, axis="x")
         return _svg(figure, name, alt)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from lineside.decision import is_sorting
 from lineside.extras import require
 from lineside.metrics import figures
-from lineside.report import charts, gallery, summary
+from lineside.report import charts, conversion, gallery, reliability, summary
 from lineside.report.analysis import Judged, differences, judge, limits_of, outcomes
 from lineside.report.data import ReportData
 from lineside.run import PARTS
+
+MANY: Final = 60
+"""Labels from which on a page does not go into each: a model of others may have a thousand."""
 
 
 def render_report(data: ReportData) -> str:
@@ -42,6 +46,10 @@ def render_report(data: ReportData) -> str:
         "parts": _counts(data),
         "history": list(charts.history_charts(data.history)),
         "measured": _measured(data) if len(data.files) else None,
+        "unmeasured": summary.unmeasured(data),
+        "parity": list(summary.parity(data.parity)) if data.parity else [],
+        "devices": conversion.devices(data.schemes),
+        "layers": conversion.layer_chart(data.layers) if data.layers else None,
     }
     page: str = environment.get_template("template.html.j2").render(context)
     # A file name that is no valid text in the file system comes with lone surrogates.
@@ -73,6 +81,8 @@ def _measured(data: ReportData) -> dict[str, Any]:
         "caveats": list(summary.caveats(data, ends[-1])),
         "cards": list(summary.cards(data, ends[-1], figured[-1])),
         "verdicts": _verdicts(data, judged),
+        "listed": _listed(data),
+        "shown": _shown(np.array(figured[-1].confusion)),
         "score_plots": score_plots,
         "examples": list(gallery.examples(data, judged)),
         "mistakes": list(gallery.mistakes(data, judged, ends[-1])),
@@ -82,6 +92,7 @@ def _measured(data: ReportData) -> dict[str, Any]:
             {"name": one.name, "ends": end, "figures": figure}
             for one, end, figure in zip(models, ends, figured, strict=True)
         ],
+        **_reliability(data, models),
         **_differences(data, models),
     }
 
@@ -96,6 +107,33 @@ def _verdicts(data: ReportData, judged: Judged) -> list[dict[str, int]]:
         }
         for number in range(len(data.labels))
     ]
+
+
+def _listed(data: ReportData) -> list[int]:
+    """The labels that have a row; of very many only those that a test image shows."""
+    if len(data.labels) <= MANY:
+        return list(range(len(data.labels)))
+    return [int(number) for number in np.unique(data.truth)]
+
+
+def _shown(confusion: npt.NDArray[np.integer]) -> list[int]:
+    """The labels that are gone into one by one; of very many those with the most mistakes."""
+    images, right = confusion.sum(axis=1), confusion.diagonal()
+    mistakes = images + confusion.sum(axis=0) - 2 * right
+    order = np.lexsort((-images, -mistakes))[:MANY]
+    return sorted(int(number) for number in order)
+
+
+def _reliability(data: ReportData, models: Sequence[Judged]) -> dict[str, Any]:
+    """How far each model's probabilities can be believed."""
+    found = [reliability.reliability_of(data, model) for model in models]
+    return {
+        "reliability": found,
+        "reliability_charts": [
+            reliability.reliability_chart(data, model.name, one, number)
+            for number, (model, one) in enumerate(zip(models, found, strict=True))
+        ],
+    }
 
 
 def _differences(data: ReportData, models: Sequence[Judged]) -> dict[str, Any]:

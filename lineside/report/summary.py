@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from lineside.decision import is_sorting
-from lineside.manifest import DecisionSpec
+from lineside.manifest import DecisionSpec, Parity
 from lineside.metrics import Figures
 from lineside.report.analysis import Judged, Outcomes, limits_of, share_interval
 from lineside.report.data import ReportData
@@ -57,7 +57,35 @@ def headline(data: ReportData, judged: Judged, ends: Outcomes) -> str:
         count = len(ends.review)
         parts = f"{counted(count, 'part')} ({percent(count / images)})"
         said.append(f"left {parts} for a person to look at")
-    return f"On {counted(images, 'test image')}, {model} {_enumerate(said)}."
+    return f"On {counted(images, 'test image')}, {model} {enumerated(said)}."
+
+
+def unmeasured(data: ReportData) -> str:
+    """What is said where there are no test images."""
+    compared = data.parity is not None and data.parity.status == "measured"
+    if compared or any(row.accuracy is not None for row in data.schemes):
+        return "No labelled test images: only the conversion was measured."
+    return "No labelled images: nothing was measured."
+
+
+def parity(found: Parity) -> Iterator[str]:
+    """How far the converted model is from the original, a sentence each."""
+    if found.status == "unknown":
+        yield (
+            "Parity is unknown: how far the converted model is from the original was not measured."
+        )
+        return
+    reference = f"Measured against {found.reference}: on" if found.reference else "On"
+    split = f"{found.split} " if found.split else ""
+    yield (
+        f"{reference} {counted(found.images, f'{split}image')} {found.flips or 'none'} changed "
+        f"the verdict by the conversion; no score moved by more than {found.worst:.4f}."
+    )
+    if found.expected_flips is not None:
+        yield (
+            f"Of new images, {percent(found.expected_flips)} are to be expected to change it "
+            "(limits chosen on one half of the images, changes counted on the other)."
+        )
 
 
 def _sorted(data: ReportData, judged: Judged) -> str:
@@ -77,7 +105,8 @@ def _sorted(data: ReportData, judged: Judged) -> str:
     )
 
 
-def _enumerate(parts: list[str]) -> str:
+def enumerated(parts: Sequence[str]) -> str:
+    """`a, b and c`; there is at least one."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
@@ -86,7 +115,7 @@ def costs(decision: DecisionSpec) -> str:
     if not decision.costs:
         return ""
     said = [f"{cost:g} for {what}" for what, cost in decision.costs.items()]
-    return f", with costs of {_enumerate(said)}"
+    return f", with costs of {enumerated(said)}"
 
 
 def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:
@@ -113,7 +142,7 @@ def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:
 def _names(names: list[str]) -> str:
     """The names, or the first of many."""
     if len(names) <= 6:
-        return _enumerate(names)
+        return enumerated(names)
     return f"{', '.join(names[:5])} and {len(names) - 5} other labels"
 
 

@@ -10,13 +10,81 @@ import numpy as np
 
 from lineside.image import Frame, Preprocess, decode, to_tensor
 from lineside.manifest import DecisionSpec, Label, LimitSpec, Parity
-from lineside.report import FileSize, ModelScores, ReportData, Timing
+from lineside.report import FileSize, LayerError, ModelScores, ReportData, SchemeRow, Timing
 
 DECISION = DecisionSpec(
     score="p_not_good",
     temperature=0.4,  # weights held small give timid probabilities
     limits=LimitSpec(review=0.3, ng=0.6),
     costs={"escape": 10, "reject": 1},
+)
+
+DEVICES = (
+    "Raspberry Pi 5 Model B Rev 1.0, ai-edge-litert 2.3.0 with XNNPACK, 2 threads",
+    "a test machine, 2 cores, tflite-runtime 2.14, 1 thread",
+)
+
+SCHEMES = (
+    SchemeRow(
+        scheme="float32",
+        size=876112,
+        accuracy=0.8,
+        balanced_accuracy=0.78,
+        flips=0,
+        expected_flips=0.0,
+        worst=0.00002,
+        invoke_ms=1.02,
+        device=DEVICES[0],
+    ),
+    SchemeRow(
+        scheme="weights_wi8_af32",
+        size=286000,
+        accuracy=0.79,
+        balanced_accuracy=0.77,
+        flips=2,
+        expected_flips=0.011,
+        worst=0.0192,
+        invoke_ms=14.1,
+        device=DEVICES[1],
+    ),
+    SchemeRow(
+        scheme="static_wi8_ai8",
+        size=212344,
+        accuracy=0.61,
+        balanced_accuracy=0.5,
+        flips=24,
+        expected_flips=0.4,
+        worst=0.4321,
+        invoke_ms=0.31,
+        device=DEVICES[0],
+        note="Refused: 24 of 60 verdicts flip, 1 is allowed.",
+    ),
+    SchemeRow(
+        scheme="static_wi8_ai8+float(block1/hard_swish,logits)",
+        chosen=True,
+        size=241000,
+        accuracy=0.8,
+        balanced_accuracy=0.775,
+        flips=1,
+        expected_flips=0.004,
+        worst=0.0123,
+    ),
+    SchemeRow(scheme="float16", note="Could not be made: signal 11 killed the conversion."),
+)
+
+LAYERS = (
+    LayerError(layer="stem", op="CONV_2D", snr_db=48.0, own_snr_db=46.0, delegated=True),
+    LayerError(layer="block1/conv", op="CONV_2D", snr_db=39.5, own_snr_db=41.0, delegated=True),
+    LayerError(
+        layer="block1/hard_swish",
+        op="HARD_SWISH",
+        snr_db=21.5,
+        own_snr_db=11.5,
+        in_float=True,
+        delegated=False,
+    ),
+    LayerError(layer="mean", op="MEAN", snr_db=20.0, own_snr_db=52.0),
+    LayerError(layer="logits", op="FULLY_CONNECTED", snr_db=17.5, own_snr_db=19.5, in_float=True),
 )
 
 
@@ -77,10 +145,22 @@ def report_of(scored: Scored, **changes: Any) -> ReportData:  # noqa: ANN401 - o
         "decision": DECISION,
         "counts": {"train": counts, "val": counts, "test": counts},
         "history": {"loss": [0.7, 0.5, 0.4], "val_loss": [0.72, 0.6, 0.58], "lr": [1e-3] * 3},
-        "parity": Parity(status="measured", split="val", images=60, flips=1, worst=0.0123),
+        "parity": Parity(
+            status="measured",
+            reference="keras",
+            split="val",
+            images=60,
+            flips=1,
+            worst=0.0123,
+            expected_flips=0.021,
+        ),
         "notices": ["'a.png' and 'b.png' are the same image under two labels"],
         "timings": [Timing("one inference, int8", 0.3117, "a test machine, 2 cores")],
         "sizes": [FileSize("model.tflite, int8", 212344)],
+        "schemes": SCHEMES,
+        "choice": "Two layers are kept in float: without them 24 of 60 verdicts flip.",
+        "layers": LAYERS,
+        "notes": ["tflite-runtime 2.14 was not asked."],
         "settings": [("arch", "compact")],
         "seed": 7,
         "versions": {"keras": "3.15.0"},

@@ -129,7 +129,8 @@ def test_both_models_beside_each_other(page: Page, scored: Scored) -> None:
     for i in flips:
         assert f"{scored.files[i]} " in text
     assert f"largest difference of a score is {np.abs(one - other).max():.4f}" in text
-    assert "On 60 val images 1 changed the verdict" in text
+    assert "Measured against keras: on 60 val images 1 changed the verdict" in text
+    assert "Of new images, 2.1 % are to be expected to change it" in text
     assert "no score moved by more than 0.0123" in text
 
 
@@ -348,9 +349,12 @@ def test_one_test_image(scored: Scored) -> None:
 def test_no_test_images(scored: Scored) -> None:
     none = replace(scored, files=(), truth=scored.truth[:0], logits=scored.logits[:0])
     page = Page(render_report(report_of(none)))
-    assert "Nothing was measured: there are no labelled test images." in page.said("")
+    head = page.said("")
+    assert "No labelled test images: only the conversion was measured." in head
+    assert "tflite-runtime 2.14 was not asked." in head
     assert [section["id"] for section in page.all("section")] == [
-        *("models", "speed", "images", "training", "made", "glossary")
+        *("labels", "models", "schemes", "layers", "speed", "images", "training", "made"),
+        "glossary",
     ]
 
 
@@ -367,7 +371,8 @@ def test_a_run_has_one_model_and_perhaps_no_limits(scored: Scored) -> None:
     )
     page = Page(render_report(data))
     assert [section["id"] for section in page.all("section")] == [
-        *("verdicts", "mistakes", "examples", "labels", "curves", "made", "glossary")
+        *("verdicts", "mistakes", "examples", "labels", "curves", "reliability", "made"),
+        "glossary",
     ]
     bad = scored.truth == 0
     escapes = int(np.sum(bad & (scored.logits.argmax(axis=1) == 1)))
