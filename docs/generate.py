@@ -4,6 +4,7 @@
     docs/station.schema.json         the same for editors
     docs/messages/README.md          every field of every message
     docs/messages/*.schema.json      the same as JSON Schema
+    docs/bench.schema.json           what `lineside bench --json` writes
     docs/messages/asyncapi.json      topics and messages as AsyncAPI 3.0
 
 A test holds the files in step with the code.
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lineside import messages, settings
+from lineside import bench, messages, settings
 from lineside.topics import Topics
 
 HERE: Final = Path(__file__).parent
@@ -243,6 +244,7 @@ def pages() -> dict[str, str]:
     return {
         "configuration.md": configuration_page(station),
         "station.schema.json": _json(station),
+        "bench.schema.json": _json(schema_of(bench.Bench)),
         "messages/README.md": messages_page(schemas),
         "messages/asyncapi.json": _json(asyncapi(schemas)),
         **{f"messages/{kind}.schema.json": _json(schema) for kind, schema in schemas.items()},

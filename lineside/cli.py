@@ -20,6 +20,7 @@ from lineside import __version__
 from lineside.errors import LinesideError
 
 _CORE: Final = {  # command -> module:attribute
+    "bench": "lineside.bench.command:bench",
     "demo": "lineside.demo:demo",
     "evaluate": "lineside.evaluate:evaluate",
     "inspect": "lineside.inspect:inspect",
@@ -29,7 +30,7 @@ _CORE: Final = {  # command -> module:attribute
 }
 _HELP_ORDER: Final = (
     *("demo", "train", "evaluate", "convert", "keys", "verify", "inspect"),
-    *("agent", "watch", "deploy"),
+    *("bench", "agent", "watch", "deploy"),
 )
 
 

@@ -10,7 +10,7 @@ from tests.support.command import lineside
 
 COMMANDS = (
     *("demo", "train", "evaluate", "convert", "keys", "verify", "inspect"),
-    *("agent", "watch", "deploy"),
+    *("bench", "agent", "watch", "deploy"),
 )
 
 
