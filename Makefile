@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto docs requirements bench-seeds clean
+  mosquitto docs requirements bench-seeds arm64 clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -65,6 +65,10 @@ requirements:
 # Hours on a small machine are not needed, but minutes are: five whole demos, one for each seed.
 bench-seeds: setup
 	$(BIN)/python bench/seeds.py
+
+# The wheels for 64-bit arm under emulation: do they answer as this machine's? Debian only.
+arm64: setup
+	$(BIN)/python bench/arm64.py
 
 $(VENV)/%.stamp: requirements/%.txt pyproject.toml
 	$(PYTHON) requirements/install.py $(VENV) $<
