@@ -18,6 +18,9 @@ SIDES: Final = (8, 4096)
 MAX_VALUES: Final = 100_000
 """How many values an output may have."""
 
+MAX_ITEMS: Final = 1 << 29
+"""How many values a tensor may have: 2 GiB of float32."""
+
 _CHIPS: Final = {
     "edgetpu-custom-op": (
         "it is made for the Edge TPU (operator 'edgetpu-custom-op'): "
@@ -73,8 +76,10 @@ def _problems(graph: Graph) -> Iterator[str]:
     yield from _output_problems(graph.outputs[0])
     for subgraph in graph.subgraphs:
         for index, tensor in enumerate(subgraph.tensors):
+            name = _name(tensor) or f"number {index}"
+            if math.prod(tensor.shape) > MAX_ITEMS:
+                yield f"it is too large for a device: tensor {name} has shape {list(tensor.shape)}"
             for problem in _quantization_problems(tensor):
-                name = _name(tensor) or f"number {index}"
                 yield f"it has an invalid quantization: tensor {name} {problem}"
 
 

@@ -23,6 +23,9 @@ from lineside_convert.tflite.naming import layer_name, unique
 MAX_ITEMS: Final = 4_000_000
 """How many operators, tensors, dimensions, scales, … are read of a file, all together."""
 
+_Generated = Any
+"""An object of the code that is generated from TFLite's schema, without types."""
+
 _IDENTIFIER: Final = b"TFL3"
 _PASSED_THROUGH: Final = frozenset(
     {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CAST"}
@@ -198,14 +201,14 @@ def read_graph(model: bytes) -> Graph:
     except ConvertError:
         raise
     except Exception as error:  # the parser trusts the file, and raises anything
-        msg = f"its structure is damaged ({type(error).__name__}: {_one_line(error)})"
+        msg = "its structure is damaged, or the end of the file is missing"
         raise ConvertError(msg) from error
 
 
 class _Reader:
     """Walks through the flatbuffer, and gives up where there is too much of anything."""
 
-    def __init__(self, schema: Any, model: bytes) -> None:  # noqa: ANN401 - generated, untyped
+    def __init__(self, schema: _Generated, model: bytes) -> None:
         self._left = MAX_ITEMS
         self._model: Any = schema.Model.GetRootAs(model)
         self._ops = _names_by_number(schema.BuiltinOperator)
@@ -235,7 +238,7 @@ class _Reader:
     ) -> tuple[Any, ...]:
         return tuple(get().tolist()) if self._take(length()) else ()
 
-    def _op_name(self, code: Any) -> tuple[str, bool]:  # noqa: ANN401 - generated, untyped
+    def _op_name(self, code: _Generated) -> tuple[str, bool]:
         # Older files have only the first of the two fields, newer ones say 127 there.
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         if self._ops.get(number) == "CUSTOM":
@@ -245,7 +248,7 @@ class _Reader:
             raise ConvertError(msg)
         return self._ops[number], False
 
-    def _subgraph(self, found: Any, names: list[tuple[str, bool]]) -> Subgraph:  # noqa: ANN401
+    def _subgraph(self, found: _Generated, names: list[tuple[str, bool]]) -> Subgraph:
         tensors = tuple(map(self._tensor, self._each(found.TensorsLength, found.Tensors)))
         inputs = self._numbers(found.InputsLength, found.InputsAsNumpy)
         outputs = self._numbers(found.OutputsLength, found.OutputsAsNumpy)
@@ -267,7 +270,7 @@ class _Reader:
         )
         return Subgraph(tensors, inputs, outputs, operators)
 
-    def _tensor(self, found: Any) -> GraphTensor:  # noqa: ANN401 - generated, untyped
+    def _tensor(self, found: _Generated) -> GraphTensor:
         shape = self._numbers(found.ShapeLength, found.ShapeAsNumpy)
         signature = self._numbers(found.ShapeSignatureLength, found.ShapeSignatureAsNumpy)
         scales: tuple[float, ...] = ()
@@ -316,8 +319,8 @@ def _names_by_number(enum: type) -> dict[int, str]:
 
 
 def _text(raw: bytes | None) -> str:
-    return (raw or b"").decode("utf-8", "replace")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    try:
+        return (raw or b"").decode()
+    except UnicodeDecodeError as error:  # the engines don't take such names either
+        msg = "its structure is damaged (a name that is no UTF-8)"
+        raise ConvertError(msg) from error

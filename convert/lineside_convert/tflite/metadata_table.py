@@ -32,6 +32,12 @@ IMAGE: Final = 2
 COLOUR: Final = {3: 1, 1: 2}
 """ColorSpaceType of so many channels: RGB and GRAYSCALE."""
 
+_Table = Any
+"""A flatbuffers.table.Table: the package ships no types."""
+
+_Builder = Any
+"""A flatbuffers.Builder."""
+
 _MAX_TEXT: Final = 4096
 _MAX_ENTRIES: Final = 64
 
@@ -183,7 +189,7 @@ def write_table(note: ModelNote) -> bytes:
 class _Writer:
     """Packs tables. What is 0 is left out, as flatbuffers do; children are packed first."""
 
-    def __init__(self, builder: Any) -> None:  # noqa: ANN401 - ships no types
+    def __init__(self, builder: _Builder) -> None:
         self.builder = builder
 
     def text(self, text: str) -> int:
@@ -249,34 +255,34 @@ class _Writer:
         return self.table(4, offsets, {File.TYPE: kind})
 
 
-def _root(block: bytes) -> Any:  # noqa: ANN401 - flatbuffers ships no types
+def _root(block: bytes) -> _Table:
     table: Any = require("flatbuffers.table", extra="convert")
     start: Any = require("flatbuffers.encode", extra="convert")
     packer: Any = require("flatbuffers.packer", extra="convert")
     return table.Table(block, start.Get(packer.uoffset, block, 0))
 
 
-def _field(table: Any, field: int) -> int:  # noqa: ANN401 - flatbuffers ships no types
+def _field(table: _Table, field: int) -> int:
     """Where a field lies, relative to its table; 0 where it is left out."""
     return int(table.Offset(4 + 2 * field))
 
 
-def _text(table: Any, field: int) -> str:  # noqa: ANN401 - flatbuffers ships no types
+def _text(table: _Table, field: int) -> str:
     at = _field(table, field)
     return table.String(at + table.Pos).decode("utf-8", "replace")[:_MAX_TEXT] if at else ""
 
 
-def _small(table: Any, field: int) -> int:  # noqa: ANN401 - flatbuffers ships no types
+def _small(table: _Table, field: int) -> int:
     at = _field(table, field)
     return int(table.Bytes[at + table.Pos]) if at else 0
 
 
-def _child(table: Any, field: int) -> Any:  # noqa: ANN401 - flatbuffers ships no types
+def _child(table: _Table, field: int) -> _Table:
     at = _field(table, field)
     return type(table)(table.Bytes, table.Indirect(at + table.Pos)) if at else None
 
 
-def _children(table: Any, field: int) -> list[Any]:  # noqa: ANN401 - flatbuffers ships no types
+def _children(table: _Table, field: int) -> list[_Table]:
     at = _field(table, field)
     if not at:
         return []
@@ -284,7 +290,7 @@ def _children(table: Any, field: int) -> list[Any]:  # noqa: ANN401 - flatbuffer
     return [type(table)(table.Bytes, table.Indirect(first + 4 * n)) for n in range(count)]
 
 
-def _floats(table: Any, field: int) -> tuple[float, ...]:  # noqa: ANN401 - no types shipped
+def _floats(table: _Table, field: int) -> tuple[float, ...]:
     types: Any = require("flatbuffers.number_types", extra="convert")
     at = _field(table, field)
     if not at:
@@ -293,7 +299,7 @@ def _floats(table: Any, field: int) -> tuple[float, ...]:  # noqa: ANN401 - no t
     return tuple(table.Get(types.Float32Flags, first + 4 * n) for n in range(count))
 
 
-def _read_model(table: Any) -> ModelNote:  # noqa: ANN401 - flatbuffers ships no types
+def _read_model(table: _Table) -> ModelNote:
     subgraph = next(iter(_children(table, Model.SUBGRAPHS)), None)
     tensors = [TensorNote(), TensorNote()]
     if subgraph is not None:
@@ -309,7 +315,7 @@ def _read_model(table: Any) -> ModelNote:  # noqa: ANN401 - flatbuffers ships no
     )
 
 
-def _read_tensor(table: Any) -> TensorNote:  # noqa: ANN401 - flatbuffers ships no types
+def _read_tensor(table: _Table) -> TensorNote:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     for unit in _children(table, Tensor.UNITS):
@@ -331,7 +337,7 @@ def _read_tensor(table: Any) -> TensorNote:  # noqa: ANN401 - flatbuffers ships 
     )
 
 
-def _read_channels(content: Any) -> int:  # noqa: ANN401 - flatbuffers ships no types
+def _read_channels(content: _Table) -> int:
     if content is None or _small(content, Content.TYPE) != IMAGE:
         return 0
     image = _child(content, Content.PROPERTIES)

@@ -10,6 +10,7 @@ found, and ends as any process ends, so that a heap it has damaged is noticed.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import resource
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.errors import ConvertError, EngineError, LinesideError
+from lineside.extras import require
 from lineside.runtime.engine import Engine, TensorInfo
 from lineside.runtime.litert import LiteRtEngine
 from lineside_convert.tflite.check import channels_of, check_graph, kind_of, layout_of
@@ -45,6 +47,9 @@ MAX_MEMORY: Final = 6 << 30
 MAX_FLOAT_GAP: Final = 1e-3
 """How far float answers may be off without XNNPACK before a note says so."""
 
+_SPEECHLESS: Final = (": RuntimeError", ": MemoryError", "bad_alloc")
+"""What the engine says where memory can't be had."""
+
 _ANSWER: Final = msgspec.json.Decoder(Outcome)
 
 Floats = npt.NDArray[np.float64]
@@ -63,7 +68,10 @@ def look(path: Path, images: Path | None) -> Outcome:
         real = None if images is None else np.load(images, allow_pickle=False)
         engine, worst = run(model, graph, tensors, real)
     except LinesideError as error:
-        return Outcome(stage=cast("Any", stage), reason=_one_line(error))
+        reason = _one_line(error)
+        if reason.endswith(_SPEECHLESS):
+            reason += f" (a tensor of impossible size, or more than {MAX_MEMORY >> 30} GiB)"
+        return Outcome(stage=cast("Any", stage), reason=reason)
     except (OSError, MemoryError, ValueError) as error:
         text = f"{type(error).__name__}: {error}"
         return Outcome(stage=cast("Any", stage), reason=f"it can't be run ({_one_line(text)})")
@@ -216,7 +224,8 @@ def _check_answers(answers: Floats, output: TensorInfo, *, are_real: bool) -> No
     if len(answers) < 2 or not (answers == answers[0]).all():
         return
     if are_real or not _saturated(answers[0], output):
-        msg = f"it gives the same answer for each of {len(answers)} {what}s: {answers[0][:4]}"
+        said = ", ".join(f"{value:.4g}" for value in answers[0][:4])
+        msg = f"it gives the same answer for each of {len(answers)} {what}s: {said}"
         raise EngineError(msg)
 
 
@@ -245,6 +254,10 @@ def _fork(request: Request) -> Outcome | None:
             answer = look(Path(request.path), None if not request.images else Path(request.images))
             with os.fdopen(write_end, "wb") as pipe:
                 pipe.write(msgspec.json.encode(answer))
+            if answer.stage == "graph":
+                os._exit(
+                    0
+                )  # no engine has run: nothing can show in an orderly end, which takes long
             return None
         os.close(write_end)
         with os.fdopen(read_end, "rb") as pipe:
@@ -291,6 +304,7 @@ def main() -> None:
     os.dup2(2, 1)  # the engine's own lines may come on stdout
     os.environ.pop("LD_PRELOAD", None)
     _warm_up()
+    gc.freeze()  # what is shared with the forks is left alone
     for line in iter(sys.stdin.buffer.readline, b""):
         outcome = _fork(msgspec.json.decode(line, type=Request))
         if outcome is None:
@@ -300,9 +314,13 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Load what every file needs, once. What is missing is said by the fork that needs it."""
-    import ai_edge_litert.interpreter
-    import ai_edge_litert.schema_py_generated  # noqa: F401
+    """Load what every file needs, once."""
+    for module in (
+        "flatbuffers",
+        "ai_edge_litert.interpreter",
+        "ai_edge_litert.schema_py_generated",
+    ):
+        require(module, extra="convert")
 
 
 if __name__ == "__main__":
