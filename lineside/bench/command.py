@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -140,9 +141,10 @@ def _show(found: Bench) -> None:
     for name in ("threads", "invoke", "p99", "path"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
+    names = _names(found)
     for i, row in enumerate(found.rows):
         table.add_row(
-            f"{row.bundle} {row.version}",
+            names[row.digest],
             row.scheme,
             f"{row.runtime} {row.runtime_version}{'' if row.xnnpack else ', no XNNPACK'}",
             str(row.threads),
@@ -158,6 +160,17 @@ def _show(found: Bench) -> None:
     for row in found.rows:
         if row.path_ms_p50 is not None:
             click.echo(
-                f"{row.bundle} {row.version}, {row.scheme}: threads = {row.threads} in its "
+                f"{names[row.digest]}, {row.scheme}: threads = {row.threads} in its "
                 f"[[model]] is the fastest ({row.runtime})"
             )
+
+
+def _names(found: Bench) -> dict[str, str]:
+    """What each bundle is called, by its digest, which is told where several are called alike."""
+    called = {row.digest: (row.bundle, row.version, row.scheme) for row in found.rows}
+    alike = Counter(called.values())
+    return {
+        digest: f"{name} {version}"
+        + (f" ({digest[:14]}…)" if alike[name, version, scheme] > 1 else "")
+        for digest, (name, version, scheme) in called.items()
+    }

@@ -97,6 +97,15 @@ def test_a_table_for_people(bundle_folder: Path) -> None:
     assert max(map(len, lines[3:-1])) <= 80
 
 
+def test_bundles_that_are_called_alike_are_told_apart(bundle_folder: Path, tmp_path: Path) -> None:
+    again = unmeasured(bundle_folder, tmp_path / "again")
+    paths = [str(bundle_folder), str(again)]
+    done = CliRunner().invoke(bench, [*paths, "--threads", "1", "--seconds", "0.1"])
+    for path in paths:
+        digest = open_bundle(Path(path)).digest
+        assert f" 1.0.0 ({digest[:14]}…), static_wi8_ai8: threads = 1" in done.stdout
+
+
 def crashing(folder: Path, out: Path) -> Path:
     return with_model(folder, out, edit_model(open_bundle(folder).model, crash)).path
 
