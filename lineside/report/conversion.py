@@ -13,13 +13,14 @@ from lineside.report.summary import counted, enumerated
 NAMED: Final = 3
 """How many of the layers that lose most are named."""
 
-_TOP: Final = 40.0  # dB; the scale of the bars reaches at least so far
+_LOSSLESS: Final = 100.0  # dB; no more than the rounding of float32 is lost
+_SCALE: Final = (40.0, 60.0)  # dB; the bars' scale ends between these
 _SPACE: Final = "\N{NO-BREAK SPACE}"
 
 
 def devices(schemes: Sequence[SchemeRow]) -> tuple[str, ...]:
     """What the schemes were timed on, each once, in the order of the rows."""
-    return tuple(dict.fromkeys(row.device for row in schemes if row.device))
+    return tuple(dict.fromkeys(row.device for row in schemes if row.invoke_ms is not None))
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ def layer_chart(layers: Sequence[LayerError]) -> LayerChart:
     """The layers, at least one, on one scale.
 
     The scale goes from 0 dB, where the error is as large as the signal, to the next ten above the
-    highest finite ratio; what lies outside is drawn at its end.
+    highest ratio, but no further than where the error is a thousandth; what lies outside is drawn
+    at its end.
     """
     ratios = [(one.snr_db, one.own_snr_db) for one in layers]
-    found = [value for pair in ratios for value in pair if value is not None]
-    highest = max((value for value in found if math.isfinite(value)), default=_TOP)
-    top = max(_TOP, 10.0 * math.ceil(highest / 10.0))
+    highest = max(value for pair in ratios for value in pair if value is not None)
+    low, high = _SCALE
+    top = 10.0 * math.ceil(min(high, max(low, highest)) / 10.0)
     worst = _worst(layers)
     bars = tuple(
         LayerBar(
@@ -87,9 +89,9 @@ def layer_chart(layers: Sequence[LayerError]) -> LayerChart:
 
 
 def decibels(value: float) -> str:
-    """A ratio in dB: `23.4 dB`; nothing lost at all is `exact`."""
-    if value == math.inf:
-        return "exact"
+    """A ratio in dB: `23.4 dB`."""
+    if value > _LOSSLESS:
+        return f">{_SPACE}{_LOSSLESS:g}{_SPACE}dB"
     text = "\N{INFINITY}" if math.isinf(value) else f"{abs(value):.1f}"
     sign = "\N{MINUS SIGN}" if value < 0 else ""
     return f"{sign}{text}{_SPACE}dB"
@@ -108,7 +110,7 @@ def _worst(layers: Sequence[LayerError]) -> list[LayerError]:
     """Those that lose most by themselves; where that was not measured, the lowest ratios."""
     alone = [one for one in layers if one.own_snr_db is not None]
     ratios = {id(one): one.snr_db if one.own_snr_db is None else one.own_snr_db for one in layers}
-    lossy = [one for one in alone or layers if ratios[id(one)] < math.inf]
+    lossy = [one for one in alone or layers if ratios[id(one)] <= _LOSSLESS]
     return sorted(lossy, key=lambda one: ratios[id(one)])[:NAMED]
 
 

@@ -72,8 +72,9 @@ class SchemeRow:
         expected_flips: the share of new images that is to be expected so.
         worst: the largest difference of a defect score.
         invoke_ms: how long one inference takes, in milliseconds, where it is known.
-        device: on which machine, runtime and number of threads that was measured; empty if not.
-        note: why it was refused or could not be made; empty otherwise.
+        device: on which machine, runtime and number of threads that was measured; not shown where
+            it was not.
+        note: why it was refused or could not be made, or what else is to be known of it.
     """
 
     scheme: str
@@ -100,12 +101,11 @@ class SchemeRow:
             if value is not None and not 0 <= value < math.inf:
                 msg = f"{self.scheme}: {name}: at least 0 is expected, got {value}"
                 raise ValueError(msg)
-        if (self.invoke_ms is None) != (not self.device):
-            msg = f"{self.scheme}: {self.invoke_ms} ms on {self.device!r}: both or neither"
+        if self.invoke_ms is not None and not self.device:
+            msg = f"{self.scheme}: {self.invoke_ms} ms, but not on which device"
             raise ValueError(msg)
-        if self.chosen and (self.size is None or self.note):
-            why = self.note or "it has no size"
-            msg = f"{self.scheme}: what is chosen can be neither missing nor refused: {why}"
+        if self.size is None and (self.chosen or self.invoke_ms is not None):
+            msg = f"{self.scheme}: it was chosen or timed, so it must have a size"
             raise ValueError(msg)
 
 

@@ -40,6 +40,7 @@ def render_report(data: ReportData) -> str:
     environment.filters["ms"] = summary.milliseconds
     context = {
         "data": data,
+        "many": MANY,
         "sorting": is_sorting(data.labels),
         "limits": limits_of(data.decision),
         "costs": summary.costs(data.decision) if data.decision else "",
@@ -118,10 +119,12 @@ def _listed(data: ReportData) -> list[int]:
 
 def _shown(confusion: npt.NDArray[np.integer]) -> list[int]:
     """The labels that are gone into one by one; of very many those with the most mistakes."""
-    images, right = confusion.sum(axis=1), confusion.diagonal()
-    mistakes = images + confusion.sum(axis=0) - 2 * right
-    order = np.lexsort((-images, -mistakes))[:MANY]
-    return sorted(int(number) for number in order)
+    if len(confusion) <= MANY:
+        return list(range(len(confusion)))
+    images, called = confusion.sum(axis=1), confusion.sum(axis=0)
+    mistakes = images + called - 2 * confusion.diagonal()
+    order = np.lexsort((-images, -mistakes))
+    return sorted([int(number) for number in order if images[number] or called[number]][:MANY])
 
 
 def _reliability(data: ReportData, models: Sequence[Judged]) -> dict[str, Any]:

@@ -50,15 +50,26 @@ def test_the_scale_holds_every_ratio() -> None:
 
 
 def test_odd_ratios_are_drawn_at_the_ends() -> None:
-    ratios = (np.inf, -np.inf, -3.0, 0.0)
+    ratios = (120.0, np.inf, -np.inf, -3.0, 0.0)
     layers = [LayerError(layer=str(x), op="ADD", snr_db=x, own_snr_db=0.0) for x in ratios]
     found = layer_chart(layers)
-    assert found.top == 40.0
-    assert [bar.share for bar in found.bars] == [1.0, 0.0, 0.0, 0.0]
-    assert [bar.own_share for bar in found.bars] == [0.0] * 4
+    assert found.top == 60.0
+    assert [bar.share for bar in found.bars] == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert [bar.own_share for bar in found.bars] == [0.0] * 5
     assert [bar.snr for bar in found.bars] == [
-        *("exact", "\u2212\u221e\u00a0dB", "\u22123.0\u00a0dB", "0.0\u00a0dB")
+        *(
+            ">\u00a0100\u00a0dB",
+            ">\u00a0100\u00a0dB",
+            "\u2212\u221e\u00a0dB",
+            "\u22123.0\u00a0dB",
+            "0.0\u00a0dB",
+        )
     ]
+
+
+def test_low_ratios_have_a_scale_of_their_own() -> None:
+    assert layer_chart([LayerError(layer="a", op="ADD", snr_db=12.0)]).top == 40.0
+    assert layer_chart([LayerError(layer="a", op="ADD", snr_db=42.0)]).top == 50.0
 
 
 def test_nothing_is_blamed_where_nothing_was_lost() -> None:
