@@ -27,12 +27,19 @@ from lineside.outputs import to_logits
 from lineside.runtime.answers import ANSWER_SECONDS, Answers, ask
 from lineside.runtime.engine import Tensor, TensorInfo
 from lineside_convert.parity import allowed_flips, compare
+from lineside_convert.tflite.graph import read_graph
 
 PYTHON_VARIABLE: Final = "LINESIDE_TFLITE_RUNTIME"
 """The environment variable that names a Python in which `lineside[tflite-runtime]` is."""
 
 OLD: Final = "tflite-runtime"
 INSTEAD: Final = "ai-edge-litert"
+
+WITH_WEIGHTS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+"""Operators whose second input is the weights."""
+
+SHOWN: Final = 3
+"""How many operators an error names."""
 
 FLOOR: Final = 1 / 512
 """Below this a probability is not told from 0: half a step of a quantized softmax."""
@@ -87,12 +94,14 @@ class Checked:
     Attributes:
         record: for the manifest.
         logits: n x labels; None where it did not answer.
+        values: n x values, the same as stored.
         invoke_ms_p50: the median of one inference, in milliseconds; None where it did not answer.
     """
 
     record: RuntimeRecord
     logits: Values | None
     invoke_ms_p50: float | None
+    values: Values | None = None
 
 
 def places(pythons: Sequence[Path] = ()) -> tuple[Place, ...]:
@@ -200,7 +209,7 @@ def _judge(question: Question, place: Place, answers: Answers) -> Checked:
     record = msgspec.structs.replace(
         record, same_answers=not note, images=len(logits), flips=flips, note=note
     )
-    return Checked(record, logits, report.invoke_ms_p50)
+    return Checked(record, logits, report.invoke_ms_p50, answers.values)
 
 
 def _difference(question: Question, logits: Values) -> tuple[int, str]:
@@ -212,10 +221,32 @@ def _difference(question: Question, logits: Values) -> tuple[int, str]:
         return len(flips), (
             f"it loads, but gives another verdict for {len(flips)} of {len(files)} images, at "
             f"most {allowed} may; defect scores are up to {parity.worst:.3f} off"
+            + _suspects(question.model)
         )
     if is_noise(question.reference, logits, question.decision.temperature):
-        return len(flips), "it loads, but its answers have nothing to do with the images"
+        note = "it loads, but its answers have nothing to do with the images"
+        return len(flips), note + _suspects(question.model)
     return len(flips), ""
+
+
+def _suspects(model: bytes) -> str:
+    """The operators that tflite-runtime is known to get wrong, as the end of a note."""
+    try:
+        graph = read_graph(model)
+    except ConvertError:  # it is odd in yet another way
+        return ""
+    named = [
+        f"{op.op} {op.layer}"
+        for op in graph.operators
+        if op.op in WITH_WEIGHTS and len(op.inputs) > 1 and min(op.inputs[:2]) >= 0
+        if graph.tensors[op.inputs[0]].dtype == "float32"
+        if graph.tensors[op.inputs[1]].dtype in {"int8", "uint8", "int4"}
+    ]
+    return f"; weights in int8 with activations in float: {_shown(named)}" if named else ""
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def is_noise(reference: Values, logits: Values, temperature: float = 1.0) -> bool:
@@ -261,7 +292,7 @@ def require_runtime(
             counts: it is the one that has XNNPACK where the runtime has it.
         name: of the runtime, as `--runtime` gives it.
         per_channel_dense: the model's dense layers whose weights have a scale for each channel.
-            tflite-runtime 2.14 runs them on x86-64, and crashes on 64-bit arm.
+            tflite-runtime 2.14 runs them on x86-64; on 64-bit arm many kill it (bench/arm64.py).
 
     Raises:
         ConvertError: it can't; the message names the operator, the layer or the signal.
@@ -281,11 +312,10 @@ def require_runtime(
             )
             raise ConvertError(msg)
     if name == OLD and per_channel_dense:
-        shown = ", ".join(per_channel_dense[:3]) + (", …" if len(per_channel_dense) > 3 else "")
         msg = (
-            f"--runtime {name}: the FULLY_CONNECTED operators {shown} have weights with a scale "
-            f"for each channel, which crash {name} on 64-bit arm. Convert the model from the "
-            "Keras file, or choose another --runtime"
+            f"--runtime {name}: the FULLY_CONNECTED operators {_shown(per_channel_dense)} have "
+            f"weights with a scale for each channel, and {name} dies of many such on 64-bit arm. Convert the model from "
+            "the Keras file, or choose another --runtime"
         )
         raise ConvertError(msg)
 

@@ -1,106 +1,92 @@
-"""From a run to a bundle: the steps, in order.
+"""From a model to a bundle: the steps, in order.
 
-    run ─▶ pixels ─▶ int8 ─▶ decision ─▶ parity ─▶ golden images ─▶ report ─▶ trial ─▶ bundle
-           (hashes   (child   (on val)   (refuses)                            (child)
-            checked) process)
+    source ─▶ load ─▶ schemes ─▶ runtimes ─▶ golden images ─▶ report ─▶ trial ─▶ bundle
+             (child   (child;    (a child                              (child)
+             process)  on val)    for each)
 
 Nothing appears at the bundle's place before all of them are done.
 """
 
 from __future__ import annotations
 
-import statistics
+import dataclasses
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from lineside.bundle import Bundle, write_bundle, zip_bundle
 from lineside.dataset import load_tensors
-from lineside.errors import ConvertError, LinesideError, RunError, StorageError
+from lineside.decision import is_sorting
+from lineside.errors import ConvertError, LinesideError, StorageError
 from lineside.extras import quiet_native
 from lineside.files import storage_error
-from lineside.image import Frame, decode
-from lineside.limits import Costs, choose_decision
-from lineside.manifest import DecisionSpec, Golden, Manifest, Parity
+from lineside.image import Frame, decode, to_tensor
+from lineside.manifest import Golden, Manifest, ModelInput, ModelOutput, Parity, RuntimeRecord
 from lineside.progress import working
-from lineside.run import Run, SplitPart, SplitRow
+from lineside.run import SplitPart, SplitRow
 from lineside.runtime import Engine, open_engine
+from lineside.runtime.feed import make_feed
 from lineside.runtime.trial import Trial, try_bundle
+from lineside_convert.auto import Choice, choose, layer_errors, scheme_rows
 from lineside_convert.calibration import balanced_sample, with_full_range
-from lineside_convert.child import PARTS
-from lineside_convert.golden import Judge, choose_golden, make_golden
-from lineside_convert.parity import allowed_flips, compare, require_parity
-from lineside_convert.quantize import Quantized, quantize
-from lineside_convert.record import Facts, make_manifest, make_report
+from lineside_convert.compatibility import Checked, Question, check, places, require_runtime
+from lineside_convert.describe import describe_input, describe_output
+from lineside_convert.golden import Judge, choose_golden, make_golden, test_pictures
+from lineside_convert.options import Options
+from lineside_convert.parity import require_parity
+from lineside_convert.record import MODEL_FILE, Facts, make_manifest, make_report
+from lineside_convert.signing import sign_folder
+from lineside_convert.source import Photos, Source, Subject, understand
+from lineside_convert.tflite.examine import Examined, examine
+from lineside_convert.tflite.graph import read_graph
+from lineside_convert.tflite.metadata import with_metadata
+from lineside_convert.trials import PROBED, Candidate, Trials, default_decision
+from lineside_convert.worker.protocol import Load, Loaded
+from lineside_convert.workshop import Workshop
 
-MODEL_FILE: Final = "model.tflite"
 REPORT_FILE: Final = "report.html"
-TIMED: Final = 200
-"""Inferences that are timed; the median is kept."""
+
+ASKED: Final = 400
+"""Images of `val` that every runtime is asked for, at most."""
+
+Pixels = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What `lineside convert` is told.
-
-    Attributes:
-        name: the bundle's name; the run's where None.
-        version: the bundle's version.
-        calibration: how many training images the converter sees.
-        max_flips: percent of `val` whose verdict may differ from the Keras model's.
-        costs: what wrong verdicts cost.
-        data: where the photos are; where they were when None.
-    """
-
-    name: str | None = None
-    version: str = "1.0.0"
-    calibration: int = 200
-    max_flips: float = 1.0
-    costs: Costs = field(default_factory=Costs)
-    data: Path | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Pixels:
-    """The images as the model sees them: uint8, n x h x w x channels."""
-
-    sample: tuple[SplitRow, ...]
-    calibration: npt.NDArray[np.uint8]
-    parts: dict[str, npt.NDArray[np.uint8]]
-
-
-def convert_run(run: Run, out: Path, options: Options, *, zip_to: Path | None = None) -> Bundle:
-    """Convert a run into a bundle.
+def convert(source: Source, out: Path, options: Options, *, zip_to: Path | None = None) -> Bundle:
+    """Convert a model into a bundle.
 
     Args:
-        run: opened.
+        source: as `lineside_convert.source.open_source` gives it.
         out: the bundle's folder, which must not be there yet.
-        options: see there.
+        options: what was said.
         zip_to: a zip file to write as well.
 
     Returns:
         The bundle, tried in a process of its own.
 
     Raises:
-        RunError: the run or its images can't be used.
+        InputError: labels or other things that don't fit the model.
         DatasetError: an image is missing or was changed.
         ConvertError: the model can't be converted.
-        ParityError: its int8 verdicts differ too often. Nothing is written.
+        ParityError: its verdicts differ too often. Nothing is written.
         EngineError: the bundle fails its trial. Nothing is written.
         StorageError: something is there already, or the disk is full.
     """
-    _check_free(out, zip_to)
+    _check_free(out, zip_to, options.candidates)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # Beside the bundle, since /tmp may be memory, and the images as tensors are large.
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work-") as work:
-            bundle = _convert(run, out, options, Path(work))
+        with (
+            tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work-") as work,
+            Workshop(Path(work)) as workshop,
+        ):
+            bundle = _Conversion(source, options, workshop).run(out)
     except OSError as error:
         if isinstance(error, LinesideError):
             raise
@@ -110,55 +96,301 @@ def convert_run(run: Run, out: Path, options: Options, *, zip_to: Path | None = 
     return bundle
 
 
-def _check_free(out: Path, zip_to: Path | None) -> None:
+def _check_free(*places: Path | None) -> None:
     """Say before the work that what is there would be in the way after it."""
-    in_the_way = [path for path in (out, zip_to) if path is not None and path.exists()]
-    if in_the_way and not (in_the_way == [out] and out.is_dir() and not any(out.iterdir())):
-        msg = f"{in_the_way[-1]} is there already: choose another name, or remove it"
-        raise StorageError(msg)
+    for path in places:
+        if path is not None and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            msg = f"{path} is there already: choose another name, or remove it"
+            raise StorageError(msg)
 
 
-def _convert(run: Run, out: Path, options: Options, work: Path) -> Bundle:
-    root = _data_root(run, options)
-    pixels = _read_pixels(run, root, options.calibration)
-    with working("Converting to int8"):
-        quantized = quantize(
-            run.model_path, len(run.info.labels), pixels.calibration, pixels.parts, work
+@dataclass(frozen=True, eq=False)
+class _Decided:
+    """A candidate with its decision, checked in every runtime within reach."""
+
+    candidate: Candidate
+    model: bytes
+    engine: Engine
+    entry: tuple[ModelInput, ModelOutput]
+    judge: Judge
+    parity: Parity
+    checked: Sequence[Checked]
+
+    @property
+    def records(self) -> list[RuntimeRecord]:
+        """What the runtimes did."""
+        return [one.record for one in self.checked]
+
+    @property
+    def plain(self) -> Checked | None:
+        """What this machine's engine answers without XNNPACK, where that is right."""
+        found = (c for c in self.checked if not c.record.xnnpack and c.record.same_answers)
+        return next(found, None)
+
+
+class _Conversion:
+    """One conversion, and what it has found out so far."""
+
+    def __init__(self, source: Source, options: Options, workshop: Workshop) -> None:
+        self._source, self._options, self._workshop = source, options, workshop
+        self._where = places(options.pythons)
+
+    def run(self, out: Path) -> Bundle:
+        self._subject = self._load()
+        self._sample = self._save_pixels()
+        truth = {part: self._truth(part) for part in ("val", "test")} if self._photos else {}
+        trials = Trials(self._workshop, self._source, self._subject, self._options, truth)
+        choice = choose(trials, self._options.scheme)
+        facts, files = self._finish(trials, choice.candidate)
+        if choice.candidate.measured is not None:
+            measured = choice.candidate.measured
+            require_parity(measured.parity, measured.flips, self._options.max_flips)
+        layers = layer_errors(trials, choice)
+        manifest = make_manifest(facts, choice)
+        with working("Writing the report"):
+            rows = scheme_rows(choice, self._options.device_bench)
+            files[REPORT_FILE] = make_report(facts, manifest, choice, rows, layers)
+        bundle = self._publish(out, manifest, files)
+        if self._options.candidates is not None:
+            self._publish_all(trials, choice, self._options.candidates)
+        return bundle
+
+    @property
+    def _photos(self) -> Photos | None:
+        return self._source.photos
+
+    # ---- the model and its images
+
+    def _load(self) -> Subject:
+        path, options = self._source.path, self._options
+        examined: Examined | None = None
+        if self._source.kind == "tflite":
+            with working("Examining the file"):
+                examined = examine(path)
+        normalization = None if examined is not None else options.normalization
+        with working("Loading the model"):
+            request = Load(path=str(path.absolute()), normalization=normalization)
+            loaded = self._workshop.ask(request, Loaded)
+        metadata = examined.metadata if examined is not None else None
+        subject = understand(self._source, loaded, options, metadata)
+        if examined is None:
+            return subject
+        if subject.normalization is not None:
+            request = msgspec.structs.replace(request, normalization=subject.normalization)
+            self._workshop.ask(request, Loaded)
+        return _with_notes(subject, *examined.notes)
+
+    def _save_pixels(self) -> tuple[SplitRow, ...]:
+        """Put the images where the worker finds them; returns the calibration's sample."""
+        subject = self._subject
+        if self._photos is None:
+            pictures = [
+                to_tensor(frame, subject.preprocess, subject.size)
+                for frame in test_pictures(subject.size)
+            ]
+            self._workshop.save("patterns.npy", np.stack(pictures))
+            return ()
+        sample = balanced_sample(
+            self._photos.part("train"), self._options.calibration, self._photos.seed
         )
-    with quiet_native(drop=b"INFO:"):
-        engine = open_engine(quantized.model)
-    _check_engine(engine)
-    decision, parity = _decide(run, quantized, options)
-    plain_agrees = _plain_agrees(run, quantized, decision, options)
-    golden, files = _make_golden(run, root, quantized, engine, decision, plain_agrees=plain_agrees)
-    facts = Facts(
-        run=run,
-        name=options.name or run.info.name,
-        version=options.version,
-        truth={part: _truth(run, part) for part in PARTS},
-        quantized=quantized,
-        engine=engine,
-        decision=decision,
-        parity=parity,
-        plain_agrees=plain_agrees,
-        golden=golden,
-        sample=pixels.sample,
-        invoke_ms=_time(engine, pixels.parts["val"]),
-    )
-    manifest = make_manifest(facts, MODEL_FILE)
-    with working("Writing the report"):
-        files[REPORT_FILE] = make_report(facts, manifest, root)
-    files[MODEL_FILE] = quantized.model
-    return _publish(out, manifest, files, work)
+        calibration = with_full_range(self._tensors(sample, "train"))
+        self._workshop.save("calibration.npy", calibration)
+        self._workshop.save("probe.npy", calibration[:PROBED])
+        for part in ("val", "test"):
+            self._workshop.save(f"{part}.npy", self._tensors(self._photos.part(part), part))
+        return sample
+
+    def _tensors(self, rows: Sequence[SplitRow], part: str) -> Pixels:
+        assert self._photos is not None  # noqa: S101 - the callers have looked
+        return load_tensors(
+            self._photos.root,
+            [row.file for row in rows],
+            self._subject.preprocess,
+            self._subject.size,
+            what=f"Reading {part}",
+            sha256=[row.sha256 for row in rows],
+        )
+
+    def _truth(self, part: SplitPart) -> npt.NDArray[np.intp]:
+        """For each image of a part the index of its label."""
+        names = [label.name for label in self._subject.labels]
+        rows = self._photos.part(part) if self._photos is not None else ()
+        strange = sorted({row.label for row in rows} - set(names))
+        if strange:
+            msg = f"{strange[0]!r} in split.csv is none of the labels {', '.join(names)}"
+            raise ConvertError(msg)
+        return np.array([names.index(row.label) for row in rows], np.intp)
+
+    # ---- a candidate becomes a bundle
+
+    def _finish(self, trials: Trials, candidate: Candidate) -> tuple[Facts, dict[str, bytes]]:
+        """All that a bundle of a candidate holds, but its report."""
+        decided = self._decide(trials, candidate)
+        golden, files = self._golden(trials, decided)
+        files[MODEL_FILE] = decided.model
+        empty = np.zeros((0, len(self._subject.labels)))
+        has_photos = self._photos is not None
+        facts = Facts(
+            source=self._source,
+            subject=self._subject,
+            options=self._options,
+            candidate=candidate,
+            model=decided.model,
+            entry=decided.entry,
+            decision=decided.judge.decision,
+            parity=decided.parity,
+            runtimes=decided.records,
+            golden=golden,
+            sample=self._sample,
+            truth=trials.truth,
+            original=trials.original("test") if has_photos else empty,
+            converted=trials.score(candidate, "test")[0] if has_photos else empty,
+            notes=self._notes(decided),
+        )
+        return facts, files
+
+    def _decide(self, trials: Trials, candidate: Candidate) -> _Decided:
+        subject, measured = self._subject, candidate.measured
+        model = self._with_metadata(candidate)
+        with quiet_native(drop=b"INFO:"):
+            engine = open_engine(model)
+        entry = (
+            describe_input(engine.inputs[0], subject.layout, subject.normalization),
+            describe_output(engine.outputs[0], candidate.kind),
+        )
+        decision = default_decision(sorting=is_sorting(subject.labels))
+        parity = Parity(status="unknown")
+        part = "patterns"
+        if measured is not None:
+            decision, parity, part = measured.decision, measured.parity, "val"
+        judge = Judge(engine.outputs[0], candidate.kind, decision, subject.labels)
+        checked = self._check(trials, candidate, judge, entry[0], model, part)
+        if self._options.runtime is not None:
+            require_runtime(
+                [one.record for one in checked],
+                self._options.runtime,
+                per_channel_dense=read_graph(model).per_channel_dense,
+            )
+        return _Decided(candidate, model, engine, entry, judge, parity, checked)
+
+    def _with_metadata(self, candidate: Candidate) -> bytes:
+        options, subject = self._options, self._subject
+        name = options.name or self._source.name
+        return with_metadata(
+            candidate.model,
+            name=name,
+            description=f"Made by lineside convert, scheme {candidate.scheme}.",
+            version=options.version,
+            labels=[label.name for label in subject.labels],
+            kind=candidate.kind,
+            normalization=subject.normalization,
+        )
+
+    def _check(
+        self,
+        trials: Trials,
+        candidate: Candidate,
+        judge: Judge,
+        source: ModelInput,
+        model: bytes,
+        part: str,
+    ) -> list[Checked]:
+        """Ask every runtime within reach."""
+        logits, _ = trials.score(candidate, part)
+        pixels = np.load(self._workshop.folder / f"{part}.npy", mmap_mode="r")[:ASKED]
+        feed = make_feed(source)
+        tensors = np.stack([feed(np.ascontiguousarray(one)) for one in pixels])
+        question = Question(
+            model=model,
+            tensors=tensors[:, np.newaxis],
+            reference=logits[:ASKED],
+            output=judge.output,
+            kind=judge.kind,
+            decision=judge.decision,
+            labels=self._subject.labels,
+            max_flips=self._options.max_flips,
+        )
+        with working("Asking the runtimes"):
+            return check(question, self._where)
+
+    def _golden(self, trials: Trials, decided: _Decided) -> tuple[list[Golden], dict[str, bytes]]:
+        subject, judge = self._subject, decided.judge
+        answering = [self._answering(decided.engine, decided.entry[0])]
+        if decided.plain is not None:
+            plain = open_engine(decided.model, xnnpack=False)
+            answering.append(self._answering(plain, decided.entry[0]))
+        if self._photos is None:
+            pictures = test_pictures(subject.size)
+            return make_golden(pictures, (), answering, subject.preprocess, judge)
+        kernels = [trials.score(decided.candidate, "val")[1]]
+        if decided.plain is not None and decided.plain.values is not None:
+            kernels.append(decided.plain.values)
+        images = min(map(len, kernels))
+        choice = choose_golden(
+            trials.truth["val"][:images], [one[:images] for one in kernels], judge
+        )
+        safe, near = (self._frames(chosen) for chosen in (choice.safe, choice.near))
+        return make_golden(safe, near, answering, subject.preprocess, judge)
+
+    def _answering(
+        self, engine: Engine, source: ModelInput
+    ) -> Callable[[Frame], npt.NDArray[np.float64]]:
+        feed, subject = make_feed(source), self._subject
+
+        def answer(frame: Frame) -> npt.NDArray[np.float64]:
+            pixels = to_tensor(frame, subject.preprocess, subject.size)
+            return engine.invoke(feed(pixels))[0].reshape(-1).astype(np.float64)
+
+        return answer
+
+    def _frames(self, chosen: Sequence[int]) -> list[Frame]:
+        assert self._photos is not None  # noqa: S101 - the caller has looked
+        rows, root = self._photos.part("val"), self._photos.root
+        how = self._subject.preprocess.decode
+        return [
+            decode((root / rows[i].file).read_bytes(), how, name=repr(rows[i].file)) for i in chosen
+        ]
+
+    def _notes(self, decided: _Decided) -> list[str]:
+        notes = list(self._subject.notes)
+        if decided.parity.status == "unknown":
+            notes.append(
+                "Nothing was measured: there were no images. Parity is unknown, the limits are "
+                "even odds, and the golden images are test patterns."
+            )
+        if not all(one.same_answers for one in decided.records if one.name == "ai-edge-litert"):
+            notes.append("Only for devices with XNNPACK: without it too many verdicts differ.")
+        return notes
+
+    # ---- out
+
+    def _publish(self, out: Path, manifest: Manifest, files: dict[str, bytes]) -> Bundle:
+        """Try the bundle, then let it appear."""
+        draft = write_bundle(self._workshop.folder / f"draft-{out.name}", manifest, files)
+        with working("Trying the bundle"):
+            trial = try_bundle(draft.path)
+        _check_trial(manifest, trial)
+        return write_bundle(out, manifest, files, sign=self._sign)
+
+    @property
+    def _sign(self) -> Callable[[Path], object] | None:
+        key, password = self._options.key, self._options.key_password
+        return None if key is None else lambda folder: sign_folder(folder, key, password)
+
+    def _publish_all(self, trials: Trials, choice: Choice, folder: Path) -> None:
+        """A bundle of each scheme that was made, to be timed on a device."""
+        for one in choice.tried:
+            if not isinstance(one, Candidate):
+                continue
+            facts, files = self._finish(trials, one)
+            manifest = make_manifest(facts, choice)
+            name = "".join(c if c.isalnum() else "_" for c in one.scheme)[:60].rstrip("_")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_bundle(folder / name, manifest, files, sign=self._sign)
 
 
-def _publish(out: Path, manifest: Manifest, files: dict[str, bytes], work: Path) -> Bundle:
-    """Try the bundle, then let it appear."""
-    draft = write_bundle(work / "bundle", manifest, files)
-    with working("Trying the bundle"):
-        trial = try_bundle(draft.path)
-    _check_trial(manifest, trial)
-    return write_bundle(out, manifest, files)
+def _with_notes(subject: Subject, *notes: str) -> Subject:
+    return dataclasses.replace(subject, notes=(*subject.notes, *notes))
 
 
 def _check_trial(manifest: Manifest, trial: Trial) -> None:
@@ -169,126 +401,3 @@ def _check_trial(manifest: Manifest, trial: Trial) -> None:
     if said != found:
         msg = f"the trial ran on {found}, but the bundle says {said}; run it again"
         raise ConvertError(msg)
-
-
-# ---- the photos
-
-
-def _data_root(run: Run, options: Options) -> Path:
-    root = options.data or Path(run.info.data_root)
-    if not root.is_dir():
-        msg = f"the photos of {run.path} are not in {root}: say where they are with --data DIR"
-        raise RunError(msg)
-    return root
-
-
-def _read_pixels(run: Run, root: Path, calibration: int) -> _Pixels:
-    for part in ("train", *PARTS):
-        if not run.rows(part):
-            msg = f"{run.path}/split.csv has no image in {part}: train it again"
-            raise RunError(msg)
-    sample = balanced_sample(run.rows("train"), calibration, run.info.seed)
-    return _Pixels(
-        sample,
-        with_full_range(_tensors(run, root, sample, "train")),
-        {part: _tensors(run, root, run.rows(part), part) for part in PARTS},
-    )
-
-
-def _tensors(run: Run, root: Path, rows: Sequence[SplitRow], part: str) -> npt.NDArray[np.uint8]:
-    return load_tensors(
-        root,
-        [row.file for row in rows],
-        run.info.preprocess,
-        run.info.image_size,
-        what=f"Reading {part}",
-        sha256=[row.sha256 for row in rows],
-    )
-
-
-def _truth(run: Run, part: SplitPart) -> npt.NDArray[np.intp]:
-    """For each image of a part the index of its label."""
-    names = [label.name for label in run.info.labels]
-    unknown = sorted({row.label for row in run.rows(part)} - set(names))
-    if unknown:
-        msg = f"{run.path}/split.csv: {unknown[0]!r} is none of the labels {', '.join(names)}"
-        raise RunError(msg)
-    return np.array([names.index(row.label) for row in run.rows(part)], np.intp)
-
-
-def _frames(run: Run, root: Path, chosen: Sequence[int]) -> list[Frame]:
-    rows = run.rows("val")
-    files = [rows[index].file for index in chosen]
-    return [
-        decode((root / file).read_bytes(), run.info.preprocess.decode, name=repr(file))
-        for file in files
-    ]
-
-
-# ---- the model
-
-
-def _check_engine(engine: Engine) -> None:
-    """Refuse what a station could not feed with raw pixels."""
-    source, output = engine.inputs[0], engine.outputs[0]
-    found = (source.dtype, source.scale, source.zero_point)
-    if found != ("uint8", 1.0, 0):
-        msg = f"the int8 model's input is expected as ('uint8', 1.0, 0), got {found}"
-        raise ConvertError(msg)
-    if output.dtype != "int8" or not output.scale > 0:
-        msg = f"the int8 model's output has no usable scale: {output}"
-        raise ConvertError(msg)
-
-
-def _decide(run: Run, quantized: Quantized, options: Options) -> tuple[DecisionSpec, Parity]:
-    """Choose temperature and limits on `val`, and refuse what flips too often there.
-
-    Raises:
-        ParityError: it does.
-    """
-    labels, files = run.info.labels, [row.file for row in run.rows("val")]
-    original, converted = quantized.original["val"], quantized.quantized["val"]
-    decision = choose_decision(
-        _truth(run, "val"), original, labels, costs=options.costs, twin=converted
-    )
-    parity, flips = compare(files, original, converted, decision, labels)
-    require_parity(parity, flips, options.max_flips)
-    return decision, parity
-
-
-def _plain_agrees(run: Run, quantized: Quantized, decision: DecisionSpec, options: Options) -> bool:
-    """Whether the int8 model's verdicts are the same without XNNPACK, on nearly all of `val`."""
-    files = [row.file for row in run.rows("val")]
-    parity, flips = compare(
-        files, quantized.quantized["val"], quantized.plain, decision, run.info.labels
-    )
-    return len(flips) <= allowed_flips(parity.images, options.max_flips)
-
-
-def _make_golden(
-    run: Run,
-    root: Path,
-    quantized: Quantized,
-    engine: Engine,
-    decision: DecisionSpec,
-    *,
-    plain_agrees: bool,
-) -> tuple[list[Golden], dict[str, bytes]]:
-    judge = Judge(engine.outputs[0], decision, run.info.labels)
-    logits, engines = [quantized.quantized["val"]], [engine]
-    if plain_agrees:
-        logits.append(quantized.plain)
-        engines.append(open_engine(quantized.model, xnnpack=False))
-    choice = choose_golden(_truth(run, "val"), logits, judge)
-    safe, near = (_frames(run, root, chosen) for chosen in (choice.safe, choice.near))
-    return make_golden(safe, near, engines, run.info.preprocess, judge)
-
-
-def _time(engine: Engine, tensors: npt.NDArray[np.uint8]) -> float:
-    """How long one inference takes, the median, in milliseconds."""
-    times = []
-    for turn in range(TIMED):
-        start = time.perf_counter_ns()
-        engine.invoke(tensors[turn % len(tensors)])
-        times.append((time.perf_counter_ns() - start) / 1e6)
-    return statistics.median(times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, cast
+from typing import Final
 
 from lineside.errors import ConvertError
 from lineside.manifest import ModelInput, ModelOutput, Normalization
@@ -40,7 +40,7 @@ def describe_input(
     return ModelInput(
         tensor=0,
         source="image",
-        shape=cast("tuple[int, int, int, int]", info.shape),
+        shape=info.shape,
         layout=layout,
         dtype=info.dtype,  # type: ignore[arg-type] # checked above
         scale=scale,

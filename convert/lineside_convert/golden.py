@@ -13,23 +13,33 @@ and golden images fail on any other device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from lineside.decision import Decision, defect_scores, is_sorting, softmax
+from lineside.decision import Decision, defect_scores, softmax
 from lineside.extras import require
-from lineside.image import MIN_SIDE, Frame, Preprocess, to_tensor
+from lineside.image import MIN_SIDE, Frame, Preprocess
 from lineside.manifest import DecisionSpec, Golden, Label
 from lineside.messages import Verdict
-from lineside.runtime import Engine, TensorInfo
+from lineside.outputs import to_logits
+from lineside.runtime import TensorInfo
 from lineside.runtime.golden import golden_frame
 
+Values = npt.NDArray[np.float64]
+"""Outputs as the model stores them."""
+
+Answering = Callable[[Frame], Values]
+"""From a frame to the model's outputs as stored, flat."""
+
 STEPS: Final = 1
-"""Steps that an int8 output may be off in any case: other machines round differently."""
+"""Steps that a quantized output may be off in any case: other machines round differently."""
+
+FLOAT_STEP: Final = 1e-3
+"""The same for a float output, as a share of its greatest value (at least 1)."""
 
 JPEG_STEPS: Final = 8
 """More steps for the golden JPEG: other decoders round differently too."""
@@ -56,61 +66,78 @@ class Choice:
 
 @dataclass(frozen=True)
 class Judge:
-    """The int8 model's way from stored outputs to a verdict.
+    """The converted model's way from stored outputs to a verdict.
 
     Attributes:
         output: the model's output.
+        kind: what its values mean: see `lineside.outputs`.
         decision: temperature and limits.
         labels: in the order of the outputs.
     """
 
     output: TensorInfo
+    kind: str
     decision: DecisionSpec
     labels: Sequence[Label]
 
-    def verdict(self, logits: npt.NDArray[np.float64]) -> Verdict:
-        """The verdict for the logits of one picture."""
-        return Decision(self.decision, self.labels)(logits).verdict
+    def logits(self, values: Values) -> Values:
+        """The logits, n x labels, of stored values, n x values."""
+        return to_logits(self.output.dequantize(values), self.kind)
 
-    def scores(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The defect scores, n, of logits, n x labels."""
-        return defect_scores(softmax(logits, self.decision.temperature), self.labels)
+    def verdict(self, values: Values) -> Verdict:
+        """The verdict for the stored values of one picture."""
+        return Decision(self.decision, self.labels)(self.logits(values)).verdict
 
-    def is_stable(self, *logits: npt.NDArray[np.float64]) -> bool:
-        """Whether all verdicts are the same, with every output STEPS off in the worst way.
+    def scores(self, values: Values) -> Values:
+        """The defect scores, n, of stored values, n x values."""
+        return defect_scores(softmax(self.logits(values), self.decision.temperature), self.labels)
+
+    def step(self, values: Values) -> float:
+        """How far one value may be off in any case, as stored."""
+        if self.output.scale:
+            return float(STEPS)
+        return FLOAT_STEP * max(1.0, float(np.abs(values).max()))
+
+    def is_stable(self, *values: Values) -> bool:
+        """Whether all verdicts are the same, with every output one step off in the worst way.
 
         Args:
-            logits: of one picture, from each kind of kernels that must agree.
+            values: as stored, of one picture, from each kind of kernels that must agree.
         """
-        bad = np.array([not label.good for label in self.labels])
         verdicts = set()
-        for one in logits:
-            up = np.arange(len(one)) != one.argmax() if is_sorting(self.labels) else bad
-            off = np.where(up, 1.0, -1.0) * self.output.scale * STEPS
+        for one in values:
+            off = np.where(self._towards_bad(one), 1.0, -1.0) * self.step(one)
             verdicts |= {self.verdict(one + off), self.verdict(one - off)}
         return len(verdicts) == 1
 
+    def _towards_bad(self, values: Values) -> npt.NDArray[np.bool_]:
+        """For each value whether a greater one makes the score greater."""
+        bad = np.array([not label.good for label in self.labels])
+        if values.size == 1:  # it stands for the second of two labels
+            return bad[1:] if bad.any() else values < self.output.zero_point
+        return bad if bad.any() else np.arange(values.size) != values.argmax()
+
 
 def choose_golden(
-    truth: npt.NDArray[np.integer], kernels: Sequence[npt.NDArray[np.float64]], judge: Judge
+    truth: npt.NDArray[np.integer], kernels: Sequence[Values], judge: Judge
 ) -> Choice:
     """Choose golden images.
 
     Args:
         truth: n indices into the labels.
-        kernels: logits of the int8 model, n x labels, from each kind of kernels that must agree;
-            the ones of XNNPACK first.
+        kernels: stored values of the converted model, n x values, from each kind of kernels that
+            must agree; the ones of XNNPACK first.
         judge: the way to a verdict.
 
     Returns:
         Indices, none of them twice.
     """
-    logits, spec = kernels[0], judge.decision.limits
-    scores = judge.scores(logits)
+    values, spec = kernels[0], judge.decision.limits
+    scores, said = judge.scores(values), judge.logits(values).argmax(axis=1)
     limits = [limit for limit in (spec.review, spec.ng) if limit is not None]
     away = np.min([np.abs(scores - limit) for limit in limits], axis=0)
     # Right answers before wrong ones, then the safest.
-    order = np.lexsort((-away, logits.argmax(axis=1) != truth))
+    order = np.lexsort((-away, said != truth))
     firsts = [int(next(i for i in order if truth[i] == k)) for k in np.unique(truth)]
     safe = tuple(dict.fromkeys([int(order[0]), *firsts]))
     near: list[int] = []
@@ -123,10 +150,31 @@ def choose_golden(
     return Choice(safe, tuple(i for i in dict.fromkeys(near) if i not in safe))
 
 
+def test_pictures(size: tuple[int, int]) -> list[Frame]:
+    """Pictures to test a device with where there are no photos: the same ones everywhere.
+
+    Args:
+        size: height and width, in pixels.
+
+    Returns:
+        A ramp, a checkerboard, stripes, and noise of two kinds; uint8, height x width x 3.
+    """
+    height, width = (max(MIN_SIDE, side) for side in size)
+    y, x = np.mgrid[:height, :width]
+    random = np.random.Generator(np.random.PCG64(0))
+    coarse = random.integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8)
+    ramp = np.stack([255 * x // width, 255 * y // height, 255 * (x + y) // (width + height)], -1)
+    checkers = np.repeat((((x // 8 + y // 8) % 2) * 255)[..., np.newaxis], 3, axis=2)
+    stripes = np.stack([x * 7 % 256, y * 5 % 256, (x + y) * 3 % 256], -1)
+    blocks = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+    noise = random.integers(0, 256, (height, width, 3), np.uint8)
+    return [one.astype(np.uint8) for one in (ramp, checkers, stripes, blocks, noise)]
+
+
 def make_golden(
     safe: Sequence[Frame],
     near: Sequence[Frame],
-    engines: Sequence[Engine],
+    inspectors: Sequence[Answering],
     preprocess: Preprocess,
     judge: Judge,
 ) -> tuple[list[Golden], dict[str, bytes]]:
@@ -135,31 +183,30 @@ def make_golden(
     Args:
         safe: pictures, decoded; the first one becomes a JPEG too.
         near: the same; one that was shrunk and is too near to a limit now is left out.
-        engines: hold the int8 model, one with each kind of kernels that must agree; the one
-            with XNNPACK first.
-        preprocess: from frame to tensor.
+        inspectors: the converted model, with each kind of kernels that must agree; the one with
+            XNNPACK first.
+        preprocess: from frame to pixels.
         judge: the way to a verdict.
 
     Returns:
         The manifest's entries, and name -> bytes of the files.
     """
-    height, width = engines[0].inputs[0].shape[1:3]
     entries, files = [], {}
     for name, data, must_stay in _encode(safe, near, preprocess):
         # From the encoded file, as the device will see it.
-        tensor = to_tensor(golden_frame(name, data, preprocess), preprocess, (height, width))
-        values = [engine.invoke(tensor)[0].reshape(-1).astype(float) for engine in engines]
-        logits = [judge.output.dequantize(one) for one in values]
-        if not must_stay and not judge.is_stable(*logits):
+        frame = golden_frame(name, data, preprocess)
+        values = [answer(frame) for answer in inspectors]
+        if not must_stay and not judge.is_stable(*values):
             continue
         apart = max(float(np.abs(one - values[0]).max()) for one in values)
+        step = judge.step(values[0])
         files[name] = data
         entries.append(
             Golden(
                 file=name,
                 outputs=[values[0].tolist()],
-                verdict=judge.verdict(logits[0]),
-                max_steps=apart + STEPS + (JPEG_STEPS if name.endswith(".jpg") else 0),
+                verdict=judge.verdict(values[0]),
+                max_steps=apart + step * (1 + (JPEG_STEPS if name.endswith(".jpg") else 0)),
             )
         )
     return entries, files

@@ -10,11 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.decision import Answer, Decision, is_sorting
-from lineside.errors import ParityError
+from lineside.errors import InputError, ParityError
+from lineside.limits import Costs, choose_decision
 from lineside.manifest import DecisionSpec, Label, Parity
 
 SHOWN: Final = 10
 """How many images an error names."""
+
+HALVINGS: Final = 10
+"""How many times the images are halved to see what is to be expected of others."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class Flip:
 
     Attributes:
         file: which.
-        original: the Keras model's verdict and score, as text.
-        converted: the same of the int8 model.
+        original: the original model's verdict and score, as text.
+        converted: the same of the converted model.
     """
 
     file: str
@@ -42,6 +46,8 @@ def compare(
     converted: npt.NDArray[np.float64],
     decision: DecisionSpec,
     labels: Sequence[Label],
+    *,
+    reference: str = "keras",
 ) -> tuple[Parity, tuple[Flip, ...]]:
     """How far the converted model is from the original.
 
@@ -51,6 +57,7 @@ def compare(
         converted: the same.
         decision: for both; when sorting, another label of an `ok` counts as another verdict.
         labels: in the order of the columns.
+        reference: what the original is.
     """
     decide = Decision(decision, labels)
     flips, worst = [], 0.0
@@ -61,9 +68,66 @@ def compare(
             said = [f"{_verdict(a, labels)} {a.score:.3f}" for a in (before, after)]
             flips.append(Flip(file, *said))
     parity = Parity(
-        status="measured", split="val", images=len(files), flips=len(flips), worst=round(worst, 6)
+        status="measured",
+        reference=reference,
+        split="val",
+        images=len(files),
+        flips=len(flips),
+        worst=round(worst, 6),
     )
     return parity, tuple(flips)
+
+
+def expected_flips(
+    truth: npt.NDArray[np.integer],
+    original: npt.NDArray[np.float64],
+    converted: npt.NDArray[np.float64],
+    labels: Sequence[Label],
+    costs: Costs,
+) -> float:
+    """The share of new images that will probably get another verdict from the converted model.
+
+    The limits lie where no image of `val` flips, if there is such a place: so counting flips
+    there says too little of other images. Here limits are chosen on one half of the images and
+    flips are counted on the other, for HALVINGS halvings of each label's images, both ways round.
+
+    Args:
+        truth: n indices into `labels`.
+        original: n x labels, logits.
+        converted: the same.
+        labels: in the order of the columns.
+        costs: of wrong verdicts.
+    """
+    random = np.random.default_rng(0)
+    flips = 0
+    for _ in range(HALVINGS):
+        first = np.zeros(len(truth), np.bool_)
+        for label in np.unique(truth):
+            members = random.permutation(np.flatnonzero(truth == label))
+            # An odd one goes to either half.
+            first[members[: (len(members) + int(random.integers(2))) // 2]] = True
+        for half in (first, ~first):
+            flips += _flips_beyond(half, truth, original, converted, labels, costs)
+    return flips / (HALVINGS * len(truth))
+
+
+def _flips_beyond(
+    half: npt.NDArray[np.bool_],
+    truth: npt.NDArray[np.integer],
+    original: npt.NDArray[np.float64],
+    converted: npt.NDArray[np.float64],
+    labels: Sequence[Label],
+    costs: Costs,
+) -> int:
+    """Flips outside of `half` under limits chosen on it."""
+    try:
+        decision = choose_decision(
+            truth[half], original[half], labels, costs=costs, twin=converted[half]
+        )
+    except InputError:  # a half without a good or a bad part
+        return 0
+    files = [""] * int((~half).sum())
+    return len(compare(files, original[~half], converted[~half], decision, labels)[1])
 
 
 def _verdict(answer: Answer, labels: Sequence[Label]) -> str:
@@ -94,10 +158,10 @@ def require_parity(parity: Parity, flips: Sequence[Flip], max_flips: float) -> N
     shown = ", ".join(flip.line() for flip in flips[:SHOWN])
     more = f" and {len(flips) - SHOWN} more" if len(flips) > SHOWN else ""
     msg = (
-        f"the int8 model's verdict differs from the Keras model's on {len(flips)} of "
+        f"the converted model's verdict differs from the original's on {len(flips)} of "
         f"{parity.images} images of val, at most {allowed} may: {shown}{more}. No bundle was "
-        f"written. Calibrate with more images (--calibration), train another network (--arch, "
-        f"--width), or accept it with --max-flips {_enough(len(flips), parity.images)}"
+        f"written. Let it look for a scheme that holds (--scheme auto), calibrate with more images "
+        f"(--calibration), or accept it with --max-flips {_enough(len(flips), parity.images)}"
     )
     raise ParityError(msg)
 

@@ -7,10 +7,9 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -33,78 +32,101 @@ from lineside.manifest import (
     RuntimeRecord,
 )
 from lineside.metrics import figures, verdict_figures
-from lineside.report import FileSize, ModelScores, ReportData, Timing, render_report
-from lineside.run import PARTS, Run, SplitRow
-from lineside.runtime import Engine
+from lineside.report import (
+    FileSize,
+    LayerError,
+    ModelScores,
+    ReportData,
+    SchemeRow,
+    Timing,
+    render_report,
+)
+from lineside.run import PARTS, SplitRow
 from lineside.runtime.device import device_name
-from lineside_convert.quantize import Quantized
+from lineside_convert.auto import Choice
+from lineside_convert.options import Options
+from lineside_convert.source import Photos, Source, Subject
+from lineside_convert.trials import Candidate
 
-SCHEME: Final = "static_wi8_ai8"
-"""Weights and activations int8, their scales fixed by calibration."""
+MODEL_FILE: Final = "model.tflite"
 
-_PACKAGES: Final = ("numpy", "opencv-python-headless")
-"""Whose versions a bundle notes, besides the ones of Keras, TensorFlow and the engine."""
+_PACKAGES: Final = ("numpy", "opencv-python-headless", "litert-quantizer", "ai-edge-litert")
+"""Whose versions a bundle notes, besides the ones of what loaded the model."""
+
+Logits = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Facts:
-    """All that a conversion found out.
+    """All that a conversion found out about one candidate.
 
     Attributes:
-        run: what was converted.
-        name: the bundle's name.
-        version: the bundle's version.
-        truth: for `val` and `test` the index of each image's label.
-        quantized: the model, and the logits of both models.
-        engine: holds the int8 model.
+        source: what was converted.
+        subject: what is known of it.
+        options: what was said.
+        candidate: the scheme that was made.
+        model: the bytes of the file, metadata included.
+        entry: the model's input and output, for the manifest.
         decision: temperature and limits.
-        parity: of both models on `val`.
-        plain_agrees: whether the int8 model's verdicts are the same without XNNPACK.
+        parity: with the original.
+        runtimes: where it was tried.
         golden: the golden images.
         sample: the images of the calibration.
-        invoke_ms: how long one inference took here, in milliseconds.
+        truth: for `val` and `test` the index of each image's label.
+        original: for `test` the original's logits.
+        converted: for `test` the candidate's.
+        notes: what whoever uses the bundle must know.
     """
 
-    run: Run
-    name: str
-    version: str
-    truth: dict[str, npt.NDArray[np.intp]]
-    quantized: Quantized
-    engine: Engine
+    source: Source
+    subject: Subject
+    options: Options
+    candidate: Candidate
+    model: bytes
+    entry: tuple[ModelInput, ModelOutput]
     decision: DecisionSpec
     parity: Parity
-    plain_agrees: bool
+    runtimes: Sequence[RuntimeRecord]
     golden: Sequence[Golden]
     sample: Sequence[SplitRow]
-    invoke_ms: float
+    truth: dict[str, npt.NDArray[np.intp]]
+    original: Logits
+    converted: Logits
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.options.name or self.source.name
 
 
-def make_manifest(facts: Facts, model_file: str) -> Manifest:
-    """The bundle's manifest; its field `files` is filled in where the bundle is written.
-
-    Args:
-        facts: see there.
-        model_file: what the model is called in the bundle.
-    """
-    info = facts.run.info
+def make_manifest(facts: Facts, choice: Choice) -> Manifest:
+    """The bundle's manifest; its field `files` is filled in where the bundle is written."""
+    subject, candidate = facts.subject, facts.candidate
+    source, output = facts.entry
     return Manifest(
         name=facts.name,
-        version=facts.version,
+        version=facts.options.version,
         created=_now(),
-        task=info.task,
-        labels=info.labels,
-        inputs=[InputSpec(name="image", preprocess=info.preprocess)],
-        models=[_model_spec(facts, model_file)],
+        task="classify",
+        labels=list(subject.labels),
+        inputs=[InputSpec(name="image", preprocess=subject.preprocess)],
+        models=[
+            ModelSpec(
+                file=MODEL_FILE,
+                scheme=candidate.scheme,
+                graph=candidate.graph,
+                inputs=[source],
+                outputs=[output],
+                runtimes=list(facts.runtimes),
+            )
+        ],
         decision=facts.decision,
         golden=list(facts.golden),
-        metrics=Metrics(
-            split="test",
-            images=len(facts.truth["test"]),
-            float_=_figures(facts, facts.quantized.original["test"]),
-            quantized=_figures(facts, facts.quantized.quantized["test"]),
-        ),
+        metrics=_metrics(facts),
         parity=facts.parity,
-        measured={"device": device_name(), "threads": 1, "invoke_ms_p50": facts.invoke_ms},
+        measured=_measured(facts, choice),
+        notes=list(facts.notes),
         files={},
         provenance=_provenance(facts),
     )
@@ -118,53 +140,38 @@ def _now() -> str:
     return now.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _model_spec(facts: Facts, model_file: str) -> ModelSpec:
-    engine = facts.engine
-    source, output = engine.inputs[0], engine.outputs[0]
-    batch, height, width, channels = source.shape
-    return ModelSpec(
-        file=model_file,
-        scheme=SCHEME,
-        inputs=[
-            ModelInput(
-                tensor=0,
-                source="image",
-                shape=(batch, height, width, channels),
-                dtype="uint8",
-                scale=source.scale,
-                zero_point=source.zero_point,
-            )
-        ],
-        outputs=[
-            ModelOutput(
-                tensor=0,
-                kind="class_logits",
-                shape=list(output.shape),
-                dtype="int8",
-                scale=output.scale,
-                zero_point=output.zero_point,
-            )
-        ],
-        runtimes=[
-            # The trial shows the first, or nothing is published.
-            _runtime(engine, xnnpack=engine.xnnpack, same_answers=True),
-            _runtime(engine, xnnpack=False, same_answers=facts.plain_agrees),
-        ],
+def _measured(facts: Facts, choice: Choice) -> dict[str, Any]:
+    """How fast it is: here, and on the device where its bench file was there."""
+    said: dict[str, Any] = {
+        "device": device_name(),
+        "threads": 1,
+        "invoke_ms_p50": facts.candidate.invoke_ms,
+    }
+    bench, row = facts.options.device_bench, choice.on_device
+    if bench is None or row is None or choice.candidate is not facts.candidate:
+        return said
+    return {
+        "device": bench.device,
+        "runtime": row.runtime,
+        "threads": row.threads,
+        "invoke_ms_p50": row.invoke_ms_p50,
+        "converted_on": said,
+    }
+
+
+def _metrics(facts: Facts) -> Metrics | None:
+    if facts.source.photos is None:
+        return None
+    return Metrics(
+        split="test",
+        images=len(facts.truth["test"]),
+        float_=_figures(facts, facts.original),
+        quantized=_figures(facts, facts.converted),
     )
 
 
-def _runtime(engine: Engine, *, xnnpack: bool, same_answers: bool) -> RuntimeRecord:
-    return RuntimeRecord(
-        name=engine.name,
-        version=engine.version,
-        arch=platform.machine(),
-        xnnpack=xnnpack,
-        same_answers=same_answers,
-    )
-
-
-def _figures(facts: Facts, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
-    truth, labels = facts.truth["test"], facts.run.info.labels
+def _figures(facts: Facts, logits: Logits) -> dict[str, Any]:
+    truth, labels = facts.truth["test"], facts.subject.labels
     verdicts = verdict_figures(truth, logits, labels, facts.decision)
     return {
         **msgspec.to_builtins(figures(truth, logits, labels)),
@@ -173,92 +180,125 @@ def _figures(facts: Facts, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _provenance(facts: Facts) -> dict[str, Any]:
-    info = facts.run.info
-    hashes = [row.sha256 for row in facts.sample]
-    return {
-        "run": info.name,
-        "data": f"sha256:{info.data}",
-        "split": f"sha256:{info.split}",
-        "code": f"lineside {__version__}",
-        "seed": info.seed,
-        "train": info.options,
-        "calibration": {"images": len(hashes), "sha256": hashes},
-        "versions": {"train": info.versions, "convert": _versions(facts)},
-    }
+    run, hashes = facts.source.run, [row.sha256 for row in facts.sample]
+    versions: dict[str, Any] = {"convert": _versions(facts)}
+    if run is not None:
+        versions["train"] = run.info.versions
+    said = {**facts.source.provenance(), "code": f"lineside {__version__}", "versions": versions}
+    if facts.candidate.how:
+        calibration = {"images": len(hashes), "sha256": hashes, **facts.candidate.how}
+        said["calibration"] = calibration
+    return said
 
 
 def _versions(facts: Facts) -> dict[str, str]:
     return {
         "lineside": __version__,
         "python": platform.python_version(),
-        **facts.quantized.versions,
-        facts.engine.name: facts.engine.version,
+        **facts.subject.versions,
         **{package: version(package) for package in _PACKAGES},
     }
 
 
-def make_report(facts: Facts, manifest: Manifest, root: Path) -> bytes:
-    """The bundle's report.html.
-
-    Args:
-        facts: see there.
-        manifest: made of them.
-        root: the data folder.
-    """
-    run, info = facts.run, facts.run.info
-    rows = run.rows("test")
-    model = facts.quantized.model
-    engine = f"{facts.engine.name} {facts.engine.version}"
+def make_report(
+    facts: Facts,
+    manifest: Manifest,
+    choice: Choice,
+    schemes: Sequence[SchemeRow],
+    layers: Sequence[LayerError],
+) -> bytes:
+    """The bundle's report.html."""
+    source, subject, photos = facts.source, facts.subject, facts.source.photos
+    rows = photos.part("test") if photos is not None else ()
+    run = source.run
     data = ReportData(
         title=f"{manifest.name} {manifest.version}",
         subject="bundle",
         created=manifest.created,
-        labels=info.labels,
+        labels=subject.labels,
         files=[row.file for row in rows],
-        truth=facts.truth["test"],
+        truth=facts.truth.get("test", np.zeros(0, np.intp)),
         models=[
-            ModelScores("float", facts.quantized.original["test"]),
-            ModelScores("int8", facts.quantized.quantized["test"]),
+            ModelScores("original", facts.original),
+            ModelScores(short_name(facts.candidate.scheme), facts.converted),
         ],
-        load_frame=_frame_loader(root, facts),
+        load_frame=_frame_loader(photos, facts),
         decision=facts.decision,
-        counts={part: Counter(row.label for row in run.rows(part)) for part in PARTS},
-        history=run.metrics.history,
-        notices=run.metrics.notices,
+        counts=_counts(photos),
+        history=run.metrics.history if run is not None else {},
+        notices=photos.notices if photos is not None else (),
         parity=facts.parity,
-        timings=[
-            Timing(f"one inference, int8, {engine}, 1 thread", facts.invoke_ms, device_name())
-        ],
-        sizes=[
-            FileSize("model.keras, float", run.model_path.stat().st_size),
-            FileSize("model.tflite, int8", len(model)),
-        ],
+        timings=_timings(facts, manifest),
+        sizes=_sizes(facts),
+        schemes=schemes,
+        choice=choice.why,
+        layers=layers,
+        notes=facts.notes,
         settings=_settings(facts),
-        seed=info.seed,
+        seed=photos.seed if photos is not None else None,
         versions=_versions(facts),
-        fingerprints={
-            "data": info.data,
-            "split": info.split,
-            "model.tflite": hashlib.sha256(model).hexdigest(),
-        },
+        fingerprints=_fingerprints(facts),
     )
     return render_report(data).encode()
 
 
-def _frame_loader(root: Path, facts: Facts) -> Callable[[str], Frame]:
+def short_name(scheme: str) -> str:
+    """What people call a scheme, such as `int8`."""
+    base = scheme.partition("+")[0]
+    known = {"static_wi8_ai8": "int8", "weights_wi8_af32": "int8 weights", "unchanged": "bundle"}
+    return known.get(base, base) + (" mixed" if "+" in scheme else "")
+
+
+def _counts(photos: Photos | None) -> dict[str, Counter[str]]:
+    if photos is None:
+        return {}
+    return {part: Counter(row.label for row in photos.part(part)) for part in PARTS}
+
+
+def _timings(facts: Facts, manifest: Manifest) -> list[Timing]:
+    measured, invoke_ms = manifest.measured, facts.candidate.invoke_ms
+    timings = []
+    if "converted_on" in measured:
+        what = f"one inference, {measured['runtime']}, {measured['threads']} threads"
+        timings.append(Timing(what, measured["invoke_ms_p50"], measured["device"]))
+    if invoke_ms is not None:
+        name = short_name(facts.candidate.scheme)
+        timings.append(Timing(f"one inference, {name}, 1 thread", invoke_ms, device_name()))
+    return timings
+
+
+def _sizes(facts: Facts) -> list[FileSize]:
+    name = short_name(facts.candidate.scheme)
+    sizes = [FileSize(f"{MODEL_FILE}, {name}", len(facts.model))]
+    if facts.source.path.is_file():
+        sizes.insert(0, FileSize(facts.source.path.name, facts.source.path.stat().st_size))
+    return sizes
+
+
+def _fingerprints(facts: Facts) -> dict[str, str]:
+    photos = facts.source.photos
+    said = {"data": photos.data, "split": photos.split} if photos is not None else {}
+    return {**said, MODEL_FILE: hashlib.sha256(facts.model).hexdigest()}
+
+
+def _frame_loader(photos: Photos | None, facts: Facts) -> Callable[[str], Frame]:
     def load(file: str) -> Frame:
-        return decode((root / file).read_bytes(), facts.run.info.preprocess.decode, name=repr(file))
+        assert photos is not None  # noqa: S101 - without photos there is no file to load
+        data = (photos.root / file).read_bytes()
+        return decode(data, facts.subject.preprocess.decode, name=repr(file))
 
     return load
 
 
 def _settings(facts: Facts) -> list[tuple[str, str]]:
-    costs = facts.decision.costs
-    said = [(f"cost of {name}", f"{cost:g}") for name, cost in costs.items()]
-    sorting = ["sorting: no label means a bad part"] if is_sorting(facts.run.info.labels) else []
-    return [
-        *((f"train: {key}", text) for key, text in facts.run.info.option_texts()),
-        ("calibration", f"{len(facts.sample)} images of train, balanced by label"),
-        *said,
-        *(("task", text) for text in sorting),
-    ]
+    run, how = facts.source.run, facts.candidate.how
+    train = run.info.option_texts() if run is not None else []
+    said = [(f"train: {key}", text) for key, text in train]
+    said.append(("scheme", facts.candidate.scheme))
+    if how:
+        sample = f"{len(facts.sample)} images of train, balanced by label; ranges: {how['ranges']}"
+        said.append(("calibration", sample))
+    said += [(f"cost of {name}", f"{cost:g}") for name, cost in facts.decision.costs.items()]
+    if is_sorting(facts.subject.labels):
+        said.append(("task", "sorting: no label means a bad part"))
+    return said

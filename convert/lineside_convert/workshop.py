@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from typing_extensions import Self
 
 from lineside.errors import ConvertError
 from lineside.runtime.child import last_line, signal_name
@@ -42,7 +43,7 @@ class Workshop:
         self._child: subprocess.Popen[bytes] | None = None
         self._log = folder / "worker.log"
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> Self:
         """Nothing is started yet."""
         return self
 

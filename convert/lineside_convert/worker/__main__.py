@@ -14,6 +14,7 @@ from msgspec import Struct
 from lineside.errors import ConvertError, LinesideError
 from lineside_convert.scheme import parse_scheme
 from lineside_convert.worker import layers, original, ranges, score
+from lineside_convert.worker.edit import shift_last_bias
 from lineside_convert.worker.protocol import (
     REQUESTS,
     AnyRequest,
@@ -76,7 +77,11 @@ class Worker:
         scheme = parse_scheme(request.scheme)
         found = ranges.read_ranges(self._folder)[request.ranges] if scheme.calibrated else {}
         model = (self._folder / "original.tflite").read_bytes()
-        (self._folder / request.out).write_bytes(make(model, scheme, found))
+        if request.shift:
+            model = shift_last_bias(model, request.shift)
+        out = self._folder / request.out
+        out.parent.mkdir(exist_ok=True)
+        out.write_bytes(make(model, scheme, found))
 
 
 def main() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from lineside.errors import ConvertError
 from lineside.extras import require
@@ -32,11 +34,44 @@ def cut_last_activation(model: bytes, kind: str) -> tuple[bytes, str]:
     if int(last.outputs[0]) != end or list(graph.tensors[start].shape) != shape:
         return model, kind  # something stands behind it: rare, and no harm
     graph.operators.pop()
-    graph.outputs[0] = start
+    graph.outputs = [start]
     for signature in tree.signatureDefs or []:
         for output in signature.outputs or []:
             output.tensorIndex = start if output.tensorIndex == end else output.tensorIndex
     return _pack(tree), logits
+
+
+def shift_last_bias(model: bytes, shift: Sequence[float]) -> bytes:
+    """Add something to the biases of the layer that makes the output.
+
+    Args:
+        model: a .tflite in float32.
+        shift: one value for each output.
+
+    Raises:
+        ConvertError: it ends in no layer with a bias for each output.
+    """
+    schema = require("ai_edge_litert.schema_py_generated", extra="convert")
+    tree = _unpack(model)
+    graph = tree.subgraphs[0]
+    last = graph.operators[-1]
+    code = tree.operatorCodes[last.opcodeIndex]
+    known = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.CONV_2D)
+    has_bias = len(last.inputs) > 2 and last.inputs[2] >= 0
+    data = tree.buffers[graph.tensors[last.inputs[2]].buffer].data if has_bias else None
+    if max(code.builtinCode, code.deprecatedBuiltinCode) not in known or data is None:
+        msg = "the model does not end in a layer with a bias"
+        raise ConvertError(msg)
+    bias = np.asarray(data, np.uint8).view(np.float32)
+    if bias.shape != (len(shift),):
+        msg = f"the last layer has {bias.size} biases, {len(shift)} are expected"
+        raise ConvertError(msg)
+    shifted = bias + np.asarray(shift, np.float32)
+    buffer = schema.BufferT()
+    buffer.data = shifted.view(np.uint8)
+    tree.buffers.append(buffer)  # the old one may be shared
+    graph.tensors[last.inputs[2]].buffer = len(tree.buffers) - 1
+    return _pack(tree)
 
 
 def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:

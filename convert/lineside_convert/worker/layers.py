@@ -26,9 +26,7 @@ def errors(request: Errors, folder: Path) -> Layers:
     """Compare a model with original.tflite on the first images of a part."""
     models = [(folder / name).read_bytes() for name in ("original.tflite", request.model)]
     graphs, probes = [read_graph(model) for model in models], [Probe(model) for model in models]
-    feeds = [
-        make_feed(input_of(graph, request.layout, request.normalization)) for graph in graphs
-    ]
+    feeds = [make_feed(input_of(graph, request.layout, request.normalization)) for graph in graphs]
     pairs = _pairs(*graphs)
     signal, noise = np.zeros(len(pairs)), np.zeros(len(pairs))
     tensors = np.load(folder / f"{request.part}.npy", mmap_mode="r")[: request.images]

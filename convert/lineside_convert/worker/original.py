@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,18 @@ from lineside.errors import ConvertError
 from lineside.extras import require
 from lineside.manifest import Normalization
 from lineside.outputs import to_logits
+from lineside.runtime import open_engine
+from lineside.runtime.feed import Pixels, make_feed
+from lineside_convert.describe import describe_input
 from lineside_convert.tflite.graph import read_graph
 from lineside_convert.worker.edit import cut_last_activation
 from lineside_convert.worker.protocol import Layout, Load, Loaded
+from lineside_convert.worker.score import values_of
 
 BATCH: Final = 64
 """Images for which the original is asked at once."""
 
-_DENSE_ENDS: Final = {  # (the last operator, whether there is one value only) -> kind
+_ENDS: Final = {  # (the last operator, whether there is one value only) -> kind
     ("SOFTMAX", False): "class_probabilities",
     ("LOGISTIC", True): "binary_probability",
 }
@@ -37,16 +41,18 @@ class Original:
     """A loaded model.
 
     Attributes:
-        ask: from float32 pixels, n x h x w x channels or channels first, to its outputs, n x m.
-        convert: gives its .tflite in float32, with a batch of 1.
+        ask: from pixels, uint8, n x h x w x channels, to its outputs, n x m.
+        convert: gives its .tflite, with a batch of 1.
         shape: of its input without the batch.
         values: how many it gives.
+        versions: of what loaded it.
     """
 
-    ask: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+    ask: Callable[[Pixels], npt.NDArray[np.float64]]
     convert: Callable[[], bytes]
     shape: tuple[int, int, int]
     values: int
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,7 @@ def load(request: Load, folder: Path) -> Ready:
         ConvertError: it can't be loaded or converted, or lineside can't use it.
     """
     path = Path(request.path)
-    keras, tensorflow = require("keras", extra="convert"), require("tensorflow", extra="convert")
-    fold = _Fold(request.normalization)
-    if path.is_dir():
-        original = _saved_model(tensorflow, path, fold)
-    else:
-        original = _keras(keras, tensorflow, path, fold)
+    original = _open(path, request.normalization)
     layout = picture_layout(original.shape, str(path))
     content = original.convert()
     kind = output_kind(content, original.values)
@@ -91,10 +92,23 @@ def load(request: Load, folder: Path) -> Ready:
         channels=sides[2],
         layout=layout,
         kind=kept,
+        own_kind=kind,
         values=original.values,
-        versions={"keras": keras.__version__, "tensorflow": tensorflow.__version__},
+        dtype=read_graph(content).inputs[0].dtype,
+        versions=original.versions,
     )
     return Ready(original, told, kind)
+
+
+def _open(path: Path, normalization: Normalization | None) -> Original:
+    if path.suffix == ".tflite":
+        return _tflite(path, normalization)
+    keras, tensorflow = require("keras", extra="convert"), require("tensorflow", extra="convert")
+    versions = {"keras": keras.__version__, "tensorflow": tensorflow.__version__}
+    fold = _Fold(normalization)
+    if path.is_dir():
+        return _saved_model(tensorflow, path, fold, versions)
+    return _keras(keras, tensorflow, path, fold, versions)
 
 
 def picture_layout(shape: tuple[int, ...], name: str) -> Layout:
@@ -125,7 +139,7 @@ def picture_layout(shape: tuple[int, ...], name: str) -> Layout:
 def output_kind(model: bytes, values: int) -> str:
     """What a .tflite's output is, by the operator that makes it."""
     last = read_graph(model).last_operator
-    found = _DENSE_ENDS.get((last.op if last else "", values == 1))
+    found = _ENDS.get((last.op if last else "", values == 1))
     return found or ("binary_logit" if values == 1 else "class_logits")
 
 
@@ -151,7 +165,28 @@ class _Fold:
         return (pixels - mean) * (1.0 / std)
 
 
-def _keras(keras: Any, tensorflow: Any, path: Path, fold: _Fold) -> Original:  # noqa: ANN401
+def _tflite(path: Path, normalization: Normalization | None) -> Original:
+    """A file that `lineside_convert.tflite.examine` has found to be one that can be used."""
+    content = path.read_bytes()
+    engine = open_engine(content, xnnpack=False)
+    info, output = engine.inputs[0], engine.outputs[0]
+    shape = cast("tuple[int, int, int]", info.shape[1:])
+    feed = make_feed(describe_input(info, picture_layout(shape, str(path)), normalization))
+
+    def ask(pixels: Pixels) -> npt.NDArray[np.float64]:
+        return output.dequantize(values_of(engine, feed, pixels))
+
+    values = int(np.prod(output.shape))
+    return Original(ask, lambda: content, shape, values, {engine.name: engine.version})
+
+
+def _keras(
+    keras: Any,  # noqa: ANN401 - Keras has no types
+    tensorflow: Any,  # noqa: ANN401 - nor has TensorFlow
+    path: Path,
+    fold: _Fold,
+    versions: dict[str, str],
+) -> Original:
     try:
         # safe_mode: a model file may hold code (Lambda layers), which is not run.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -165,22 +200,22 @@ def _keras(keras: Any, tensorflow: Any, path: Path, fold: _Fold) -> Original:  #
     layout = picture_layout(shape, str(path))
     dtype = inputs[0].dtype
 
-    def run(pixels: Any) -> Any:  # noqa: ANN401
-        folded = fold(pixels, layout)
-        return model(keras.ops.cast(folded, dtype) if dtype != "float32" else folded)
-
-    def ask(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        given = np.asarray(fold(pixels, layout)).astype(dtype)
-        return np.asarray(model.predict_on_batch(given), np.float64).reshape(len(pixels), -1)
+    def ask(pixels: Pixels) -> npt.NDArray[np.float64]:
+        rows = [
+            np.asarray(model.predict_on_batch(np.asarray(fold(some, layout)).astype(dtype)))
+            for some in _batches(pixels, layout)
+        ]
+        return np.concatenate(rows).reshape(len(pixels), -1).astype(np.float64)
 
     def convert() -> bytes:
         image = keras.Input(batch_shape=(1, *shape), name="image")
-        fixed = keras.Model(image, run(image))
-        return _to_tflite(
-            tensorflow, lambda: tensorflow.lite.TFLiteConverter.from_keras_model(fixed), path
-        )
+        folded = fold(image, layout)
+        given = folded if dtype == "float32" else keras.ops.cast(folded, dtype)
+        fixed = keras.Model(image, model(given, training=False))
+        make = tensorflow.lite.TFLiteConverter.from_keras_model
+        return _to_tflite(tensorflow, lambda: make(fixed), path)
 
-    return Original(ask, convert, shape, values)
+    return Original(ask, convert, shape, values, versions)
 
 
 def _check_weights(model: Any, path: Path) -> None:  # noqa: ANN401
@@ -206,7 +241,12 @@ def _flat(shape: tuple[int | None, ...], path: Path) -> int:
     return int(sides[0] or 1) if sides else 1
 
 
-def _saved_model(tensorflow: Any, path: Path, fold: _Fold) -> Original:  # noqa: ANN401
+def _saved_model(
+    tensorflow: Any,  # noqa: ANN401 - TensorFlow has no types
+    path: Path,
+    fold: _Fold,
+    versions: dict[str, str],
+) -> Original:
     try:
         module = tensorflow.saved_model.load(str(path))
         signature = module.signatures["serving_default"]
@@ -223,18 +263,22 @@ def _saved_model(tensorflow: Any, path: Path, fold: _Fold) -> Original:  # noqa:
         given = {name: tensorflow.cast(fold(pixels, layout), spec.dtype)}
         return next(iter(signature(**given).values()))
 
-    def ask(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        # One by one: the batch may be fixed.
-        rows = [np.asarray(run(tensorflow.constant(one[np.newaxis]))) for one in pixels]
+    float32 = tensorflow.TensorSpec((1, *shape), tensorflow.float32, name="image")
+    concrete = tensorflow.function(run).get_concrete_function(float32)
+
+    def ask(pixels: Pixels) -> npt.NDArray[np.float64]:
+        rows = [
+            np.asarray(concrete(tensorflow.constant(one[np.newaxis])))
+            for some in _batches(pixels, layout)
+            for one in some
+        ]
         return np.concatenate(rows).reshape(len(pixels), -1).astype(np.float64)
 
     def convert() -> bytes:
-        float32 = tensorflow.TensorSpec((1, *shape), tensorflow.float32, name="image")
-        concrete = tensorflow.function(run).get_concrete_function(float32)
         make = tensorflow.lite.TFLiteConverter.from_concrete_functions
         return _to_tflite(tensorflow, lambda: make([concrete], module), path)
 
-    return Original(ask, convert, shape, values)
+    return Original(ask, convert, shape, values, versions)
 
 
 def _to_tflite(tensorflow: Any, make: Callable[[], Any], path: Path) -> bytes:  # noqa: ANN401
@@ -263,21 +307,20 @@ def _layer(name: str) -> str:
     return name.split("@", 1)[0].rsplit("/", 1)[0].rsplit("/", 1)[-1]
 
 
-def ask(ready: Ready, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def ask(ready: Ready, pixels: Pixels) -> npt.NDArray[np.float64]:
     """The logits of a loaded model, n x labels, of n pictures.
 
     Raises:
         ConvertError: they are not finite.
     """
-    answers = [ready.original.ask(some) for some in _batches(pixels, ready.told.layout)]
-    logits = to_logits(np.concatenate(answers), ready.kind)
+    logits = to_logits(ready.original.ask(pixels), ready.kind)
     if not np.isfinite(logits).all():
         msg = "the original model's answers are not finite (NaN or infinite): train it again"
         raise ConvertError(msg)
     return logits
 
 
-def _batches(pixels: npt.NDArray[np.uint8], layout: Layout) -> Iterator[npt.NDArray[np.float32]]:
+def _batches(pixels: Pixels, layout: Layout) -> Iterator[npt.NDArray[np.float32]]:
     """The pixels as the model takes them, some at once."""
     for first in range(0, len(pixels), BATCH):
         part = pixels[first : first + BATCH].astype(np.float32)

@@ -39,7 +39,7 @@ class Probe:
         stored = self._interpreter.get_tensor(index).reshape(-1)
         scale, zero_point = self._interpreter._get_tensor_details(index, 0)["quantization"]  # noqa: SLF001
         if scale:
-            return (stored.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+            return np.asarray((stored.astype(np.float32) - zero_point) * np.float32(scale))
         real: npt.NDArray[np.float32] = stored.astype(np.float32, copy=False)
         return real
 

@@ -16,25 +16,25 @@ class Request(Struct, frozen=True, kw_only=True, tag_field="do"):
     """Something that the child is asked to do."""
 
 
-class Load(Request, tag="load"):
-    """Load a model of Keras or a SavedModel, and write it down as original.tflite.
+class Load(Request, frozen=True, kw_only=True, tag="load"):
+    """Load a .keras file, a SavedModel or a .tflite, and write it down as original.tflite.
 
     Answered by `Loaded`.
     """
 
     path: str
     normalization: Normalization | None = None
-    """What it wants done to the pixels; it is folded into the graph."""
+    """What it wants done to the pixels; folded into the graph, but for a .tflite."""
 
 
-class AskOriginal(Request, tag="ask_original"):
-    """Let the loaded Keras or SavedModel score a part. Answered by `Scored`."""
+class AskOriginal(Request, frozen=True, kw_only=True, tag="ask_original"):
+    """Let the loaded model score a part; a .tflite by plain kernels. Answered by `Scored`."""
 
     part: str
     out: str
 
 
-class Ask(Request, tag="ask"):
+class Ask(Request, frozen=True, kw_only=True, tag="ask"):
     """Let a .tflite score a part. Answered by `Scored`."""
 
     model: str
@@ -45,25 +45,28 @@ class Ask(Request, tag="ask"):
     """Of its output: see `lineside.manifest.ModelOutput`."""
     layout: Layout = "nhwc"
     normalization: Normalization | None = None
-    xnnpack: bool = True
+    timed: bool = False
+    """Whether to time it too."""
 
 
-class Calibrate(Request, tag="calibrate"):
+class Calibrate(Request, frozen=True, kw_only=True, tag="calibrate"):
     """Find the ranges of all tensors of original.tflite on calibration.npy. Answered by `Done`."""
 
     layout: Layout = "nhwc"
     normalization: Normalization | None = None
 
 
-class Make(Request, tag="make"):
+class Make(Request, frozen=True, kw_only=True, tag="make"):
     """Make a scheme of original.tflite. Answered by `Done`."""
 
     scheme: str
     out: str
     ranges: str = "minmax"
+    shift: list[float] = []
+    """Added to the biases of the last layer, one value for each output."""
 
 
-class Errors(Request, tag="errors"):
+class Errors(Request, frozen=True, kw_only=True, tag="errors"):
     """Compare a model with original.tflite, layer by layer. Answered by `Layers`."""
 
     model: str
@@ -84,18 +87,23 @@ class Loaded(Struct, frozen=True, kw_only=True):
     channels: int
     layout: Layout
     kind: str
-    """Of its output."""
+    """Of the output of original.tflite."""
+    own_kind: str
+    """Of the model's own output: a softmax is left out of original.tflite."""
     values: int
     """How many values the output has."""
+    dtype: str
+    """Of the input of original.tflite."""
     versions: dict[str, str]
 
 
 class Scored(Struct, frozen=True, kw_only=True):
-    """A part was scored."""
+    """A part was scored: the logits are in `out`, a .tflite's stored values in `out`.values.npy."""
 
     invoke_ms_p50: float | None = None
+    """By one thread, where it was timed."""
     undelegated: list[str] = []
-    """Operators that XNNPACK does not run, where it runs some."""
+    """Kinds of operators that XNNPACK does not run, where it was timed."""
 
 
 class Layer(Struct, frozen=True, kw_only=True):

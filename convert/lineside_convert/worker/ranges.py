@@ -113,7 +113,7 @@ def _nearest(low: float, high: float, values: npt.NDArray[np.float32]) -> Range:
         for above in (_SHARES if high else (1.0,))
         for below in (_SHARES[::3] if low else (1.0,))
     ]
-    return min(ranges, key=lambda one: _error(*one, values))
+    return min(ranges, key=lambda one: _error(one[0], one[1], values))
 
 
 def _error(low: float, high: float, values: npt.NDArray[np.float32]) -> float:
