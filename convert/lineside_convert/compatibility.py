@@ -314,8 +314,8 @@ def require_runtime(
     if name == OLD and per_channel_dense:
         msg = (
             f"--runtime {name}: the FULLY_CONNECTED operators {_shown(per_channel_dense)} have "
-            f"weights with a scale for each channel, and {name} dies of many such on 64-bit arm. Convert the model from "
-            "the Keras file, or choose another --runtime"
+            f"weights with a scale for each channel, and {name} dies of many such on 64-bit arm. "
+            "Convert the model from the Keras file, or choose another --runtime"
         )
         raise ConvertError(msg)
 

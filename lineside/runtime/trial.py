@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import platform
 import resource
-import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from msgspec import Struct
 from lineside.bundle import open_bundle
 from lineside.errors import EngineError, LinesideError
 from lineside.inspector import Inspector
+from lineside.runtime.child import last_line, signal_name
 from lineside.runtime.golden import run_golden
 
 TRIAL_SECONDS: Final = 120.0
@@ -93,11 +93,10 @@ def try_bundle(
     except subprocess.TimeoutExpired as error:
         msg = f"{path} is refused: its model did not answer within {timeout:g} s"
         raise EngineError(msg) from error
-    last = _last_line(done.stderr.decode(errors="replace"))
-    if done.returncode < 0:
-        name = _signal_name(-done.returncode)
+    last, killed = last_line(done.stderr.decode(errors="replace")), signal_name(done.returncode)
+    if killed is not None:
         said = f": {last}" if last else ""
-        msg = f"{path} is refused: its model killed the process that tried it ({name}){said}"
+        msg = f"{path} is refused: its model killed the process that tried it ({killed}){said}"
         raise EngineError(msg)
     try:
         report = msgspec.json.decode(done.stdout.strip().rpartition(b"\n")[2], type=_Report)
@@ -132,19 +131,6 @@ def load_bundle(
         msg = f"{path} was replaced while it was tried: {bundle.digest} became {trial.digest}"
         raise EngineError(msg)
     return Inspector(bundle, threads=threads, runtime=runtime)
-
-
-def _last_line(stderr: str) -> str:
-    """The last thing said that is no mere note of the engine."""
-    lines = [line.strip() for line in stderr.splitlines() if not line.startswith("INFO:")]
-    return next((line for line in reversed(lines) if line), "")[:300]
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _try(path: Path, threads: int, runtime: str | None, trust: bytes | None) -> Trial:

@@ -213,7 +213,7 @@ def test_what_is_asked_for_is_there() -> None:
             r"tflite-runtime 2\.14\.0 on x86_64 can't run this model: it has no operator GELU in v",
         ),
         ({}, ("dense_1",), r"the FULLY_CONNECTED operators dense_1 have weights with a scale for"),
-        ({}, tuple("abcd"), r"operators a, b, c, … have weights with a scale for each channel, w"),
+        ({}, tuple("abcd"), r"operators a, b, c, … have weights with a scale for each channel, a"),
     ],
 )
 def test_what_is_asked_for_cannot_be_had(
@@ -276,7 +276,10 @@ def test_old_float_is_right_and_weights_in_int8_alone_are_garbage(
     found = ask_old(garbage, old)
     assert found.record.loads
     assert not found.record.same_answers
-    with pytest.raises(ConvertError, match="can't run this model: it loads, but "):
+    with pytest.raises(
+        ConvertError,
+        match=r"can't run this model: it loads, but .*; weights in int8 with .*: CONV_2D \w+, CONV",
+    ):
         require_runtime([found.record], "tflite-runtime")
 
 
