@@ -355,18 +355,19 @@ def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str,
         diagonal = np.array([0.0, 1.0])
         _draw(upper, diagonal, diagonal, Look("other", "2 2", 1.2))
         colour = _STAND_IN["accent"]
-        for bar in bars:
-            x, y = bar.point
-            upper.plot([x, x], bar.interval, color=colour, linewidth=1.2)
-            inside = "none" if bar.is_rough else colour
-            upper.plot([x], [y], "o", color=colour, markerfacecolor=inside, clip_on=False)
-            left, right = bar.ends
-            lower.bar(left, bar.images, (right - left) * 0.9, align="edge", color=colour)
+        x, y = np.array([bar.point for bar in bars]).T
+        upper.vlines(x, *np.array([bar.interval for bar in bars]).T, color=colour, linewidth=1.2)
+        rough = np.array([bar.is_rough for bar in bars])
+        for which, inside in ((~rough, colour), (rough, "none")):
+            upper.plot(x[which], y[which], "o", c=colour, mfc=inside, clip_on=False)
+        left, right = np.array([bar.ends for bar in bars]).T
+        images = [bar.images for bar in bars]
+        lower.bar(left, images, (right - left) * 0.9, align="edge", color=colour)
         _unit_square(upper, ("", words[1]))
         lower.set(xlabel=words[0], ylabel="images")
         # Most images lie at the ends: a linear axis would hide that those between are few.
         lower.set_yscale("function", functions=(_square_root, np.square))
-        highest = max(bar.images for bar in bars)
+        highest = max(images)
         lower.set_ylim(0, highest * 1.1)
         lower.set_yticks(_square_root_ticks(highest, apart=0.25))
         lower.grid(visible=False, axis="x")
