@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto docs requirements bench-seeds arm64 clean
+  mosquitto docs requirements bench-seeds arm64 fuzz clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -73,6 +73,10 @@ arm64: setup
 $(VENV)/%.stamp: requirements/%.txt pyproject.toml
 	$(PYTHON) requirements/install.py $(VENV) $<
 	@touch $@
+
+# Ten thousand damaged .tflite files; a thousand of a smaller choice are in `make test`.
+fuzz: setup
+	$(BIN)/python bench/mutations.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

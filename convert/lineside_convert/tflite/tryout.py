@@ -35,6 +35,7 @@ from lineside_convert.tflite.examine import (
     Examined,
     Outcome,
     Request,
+    Stage,
     TensorFacts,
     signal_name,
 )
@@ -57,7 +58,7 @@ Floats = npt.NDArray[np.float64]
 
 def look(path: Path, images: Path | None) -> Outcome:
     """Look at one file. May never return: the file may kill the process, or hang it."""
-    stage = "graph"
+    stage: Stage = "graph"
     try:
         model = path.read_bytes()
         graph = read_graph(model)
@@ -71,10 +72,10 @@ def look(path: Path, images: Path | None) -> Outcome:
         reason = _one_line(error)
         if reason.endswith(_SPEECHLESS):
             reason += f" (a tensor of impossible size, or more than {MAX_MEMORY >> 30} GiB)"
-        return Outcome(stage=cast("Any", stage), reason=reason)
+        return Outcome(stage=stage, reason=reason)
     except (OSError, MemoryError, ValueError) as error:
         text = f"{type(error).__name__}: {error}"
-        return Outcome(stage=cast("Any", stage), reason=f"it can't be run ({_one_line(text)})")
+        return Outcome(stage=stage, reason=f"it can't be run ({_one_line(text)})")
     source, output = graph.inputs[0], graph.outputs[0]
     channels = channels_of(source.shape)
     return Outcome(
@@ -302,7 +303,6 @@ def main() -> None:
     """Answer until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # the engine's own lines may come on stdout
-    os.environ.pop("LD_PRELOAD", None)
     _warm_up()
     gc.freeze()  # what is shared with the forks is left alone
     for line in iter(sys.stdin.buffer.readline, b""):
