@@ -355,8 +355,8 @@ class _Conversion:
         notes = list(self._subject.notes)
         if decided.parity.status == "unknown":
             notes.append(
-                "Nothing was measured: there were no images. Parity is unknown, the limits are "
-                "even odds, and the golden images are test patterns."
+                "There were no images: the limits are even odds, and the golden images are test "
+                "patterns."
             )
         if not all(one.same_answers for one in decided.records if one.name == "ai-edge-litert"):
             notes.append("Only for devices with XNNPACK: without it too many verdicts differ.")
