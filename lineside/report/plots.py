@@ -351,7 +351,10 @@ def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str,
         words: what the x and the upper y axis say.
     """
     with _figure((4.6, 4.4)) as figure:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        # Constrained layout leaves the upper axes next to nothing here, for some bins.
+        figure.set_layout_engine("none")
+        place = {"left": 0.15, "right": 0.98, "top": 0.98, "bottom": 0.12, "hspace": 0.12}
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw=place)
         diagonal = np.array([0.0, 1.0])
         _draw(upper, diagonal, diagonal, Look("other", "2 2", 1.2))
         colour = _STAND_IN["accent"]
