@@ -9,19 +9,17 @@ Nothing appears at the bundle's place before all of them are done.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from lineside.bundle import Bundle, write_bundle, zip_bundle
-from lineside.dataset import load_tensors
 from lineside.decision import is_sorting
 from lineside.errors import ConvertError, LinesideError, StorageError
 from lineside.extras import quiet_native
@@ -29,25 +27,22 @@ from lineside.files import storage_error
 from lineside.image import Frame, decode, to_tensor
 from lineside.manifest import Golden, Manifest, ModelInput, ModelOutput, Parity, RuntimeRecord
 from lineside.progress import working
-from lineside.run import SplitPart, SplitRow
 from lineside.runtime import Engine, open_engine
 from lineside.runtime.feed import make_feed
 from lineside.runtime.trial import Trial, try_bundle
 from lineside_convert.auto import Choice, choose, layer_errors, scheme_rows
-from lineside_convert.calibration import balanced_sample, with_full_range
 from lineside_convert.compatibility import Checked, Question, check, places, require_runtime
 from lineside_convert.describe import describe_input, describe_output
 from lineside_convert.golden import Judge, choose_golden, make_golden, test_pictures
 from lineside_convert.options import Options
 from lineside_convert.parity import require_parity
+from lineside_convert.prepare import prepare
 from lineside_convert.record import MODEL_FILE, Facts, make_manifest, make_report
 from lineside_convert.signing import sign_folder
-from lineside_convert.source import Photos, Source, Subject, understand
-from lineside_convert.tflite.examine import Examined, examine
+from lineside_convert.source import Photos, Source
 from lineside_convert.tflite.graph import read_graph
 from lineside_convert.tflite.metadata import with_metadata
-from lineside_convert.trials import PROBED, Candidate, Trials, default_decision
-from lineside_convert.worker.protocol import Load, Loaded
+from lineside_convert.trials import Candidate, Trials, default_decision
 from lineside_convert.workshop import Workshop
 
 REPORT_FILE: Final = "report.html"
@@ -58,7 +53,14 @@ ASKED: Final = 400
 Pixels = npt.NDArray[np.uint8]
 
 
-def convert(source: Source, out: Path, options: Options, *, zip_to: Path | None = None) -> Bundle:
+def convert(
+    source: Source,
+    out: Path,
+    options: Options,
+    *,
+    zip_to: Path | None = None,
+    workshop: Workshop | None = None,
+) -> Bundle:
     """Convert a model into a bundle.
 
     Args:
@@ -66,6 +68,8 @@ def convert(source: Source, out: Path, options: Options, *, zip_to: Path | None 
         out: the bundle's folder, which must not be there yet.
         options: what was said.
         zip_to: a zip file to write as well.
+        workshop: to work in, where several models are converted one after the other: TensorFlow
+            takes seconds to start. None: one of its own.
 
     Returns:
         The bundle, tried in a process of its own.
@@ -81,12 +85,8 @@ def convert(source: Source, out: Path, options: Options, *, zip_to: Path | None 
     _check_free(out, zip_to, options.candidates)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the bundle, since /tmp may be memory, and the images as tensors are large.
-        with (
-            tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work-") as work,
-            Workshop(Path(work)) as workshop,
-        ):
-            bundle = _Conversion(source, options, workshop).run(out)
+        with _workshop(workshop, out) as place:
+            bundle = _Conversion(prepare(source, options, place)).run(out)
     except OSError as error:
         if isinstance(error, LinesideError):
             raise
@@ -94,6 +94,19 @@ def convert(source: Source, out: Path, options: Options, *, zip_to: Path | None 
     if zip_to is not None:
         zip_bundle(out, zip_to)
     return bundle
+
+
+@contextlib.contextmanager
+def _workshop(given: Workshop | None, out: Path) -> Iterator[Workshop]:
+    if given is not None:
+        yield given
+        return
+    # Beside the bundle, since /tmp may be memory, and the images as tensors are large.
+    with (
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work-") as folder,
+        Workshop(Path(folder)) as own,
+    ):
+        yield own
 
 
 def _check_free(*places: Path | None) -> None:
@@ -129,17 +142,15 @@ class _Decided:
 
 
 class _Conversion:
-    """One conversion, and what it has found out so far."""
+    """One conversion: from what was prepared to a bundle."""
 
-    def __init__(self, source: Source, options: Options, workshop: Workshop) -> None:
-        self._source, self._options, self._workshop = source, options, workshop
-        self._where = places(options.pythons)
+    def __init__(self, trials: Trials) -> None:
+        self._trials, self._workshop = trials, trials.workshop
+        self._source, self._subject, self._options = trials.source, trials.subject, trials.options
+        self._where = places(trials.options.pythons)
 
     def run(self, out: Path) -> Bundle:
-        self._subject = self._load()
-        self._sample = self._save_pixels()
-        truth = {part: self._truth(part) for part in ("val", "test")} if self._photos else {}
-        trials = Trials(self._workshop, self._source, self._subject, self._options, truth)
+        trials = self._trials
         choice = choose(trials, self._options.scheme)
         facts, files = self._finish(trials, choice.candidate)
         if choice.candidate.measured is not None:
@@ -158,68 +169,6 @@ class _Conversion:
     @property
     def _photos(self) -> Photos | None:
         return self._source.photos
-
-    # ---- the model and its images
-
-    def _load(self) -> Subject:
-        path, options = self._source.path, self._options
-        examined: Examined | None = None
-        if self._source.kind == "tflite":
-            with working("Examining the file"):
-                examined = examine(path)
-        normalization = None if examined is not None else options.normalization
-        with working("Loading the model"):
-            request = Load(path=str(path.absolute()), normalization=normalization)
-            loaded = self._workshop.ask(request, Loaded)
-        metadata = examined.metadata if examined is not None else None
-        subject = understand(self._source, loaded, options, metadata)
-        if examined is None:
-            return subject
-        if subject.normalization is not None:
-            request = msgspec.structs.replace(request, normalization=subject.normalization)
-            self._workshop.ask(request, Loaded)
-        return _with_notes(subject, *examined.notes)
-
-    def _save_pixels(self) -> tuple[SplitRow, ...]:
-        """Put the images where the worker finds them; returns the calibration's sample."""
-        subject = self._subject
-        if self._photos is None:
-            pictures = [
-                to_tensor(frame, subject.preprocess, subject.size)
-                for frame in test_pictures(subject.size)
-            ]
-            self._workshop.save("patterns.npy", np.stack(pictures))
-            return ()
-        sample = balanced_sample(
-            self._photos.part("train"), self._options.calibration, self._photos.seed
-        )
-        calibration = with_full_range(self._tensors(sample, "train"))
-        self._workshop.save("calibration.npy", calibration)
-        self._workshop.save("probe.npy", calibration[:PROBED])
-        for part in ("val", "test"):
-            self._workshop.save(f"{part}.npy", self._tensors(self._photos.part(part), part))
-        return sample
-
-    def _tensors(self, rows: Sequence[SplitRow], part: str) -> Pixels:
-        assert self._photos is not None  # noqa: S101 - the callers have looked
-        return load_tensors(
-            self._photos.root,
-            [row.file for row in rows],
-            self._subject.preprocess,
-            self._subject.size,
-            what=f"Reading {part}",
-            sha256=[row.sha256 for row in rows],
-        )
-
-    def _truth(self, part: SplitPart) -> npt.NDArray[np.intp]:
-        """For each image of a part the index of its label."""
-        names = [label.name for label in self._subject.labels]
-        rows = self._photos.part(part) if self._photos is not None else ()
-        strange = sorted({row.label for row in rows} - set(names))
-        if strange:
-            msg = f"{strange[0]!r} in split.csv is none of the labels {', '.join(names)}"
-            raise ConvertError(msg)
-        return np.array([names.index(row.label) for row in rows], np.intp)
 
     # ---- a candidate becomes a bundle
 
@@ -241,7 +190,7 @@ class _Conversion:
             parity=decided.parity,
             runtimes=decided.records,
             golden=golden,
-            sample=self._sample,
+            sample=trials.sample,
             truth=trials.truth,
             original=trials.original("test") if has_photos else empty,
             converted=trials.score(candidate, "test")[0] if has_photos else empty,
@@ -366,9 +315,11 @@ class _Conversion:
 
     def _publish(self, out: Path, manifest: Manifest, files: dict[str, bytes]) -> Bundle:
         """Try the bundle, then let it appear."""
-        draft = write_bundle(self._workshop.folder / f"draft-{out.name}", manifest, files)
-        with working("Trying the bundle"):
-            trial = try_bundle(draft.path)
+        with (
+            tempfile.TemporaryDirectory(dir=self._workshop.folder) as folder,
+            working("Trying the bundle"),
+        ):
+            trial = try_bundle(write_bundle(Path(folder) / out.name, manifest, files).path)
         _check_trial(manifest, trial)
         return write_bundle(out, manifest, files, sign=self._sign)
 
@@ -387,10 +338,6 @@ class _Conversion:
             name = "".join(c if c.isalnum() else "_" for c in one.scheme)[:60].rstrip("_")
             folder.mkdir(parents=True, exist_ok=True)
             write_bundle(folder / name, manifest, files, sign=self._sign)
-
-
-def _with_notes(subject: Subject, *notes: str) -> Subject:
-    return dataclasses.replace(subject, notes=(*subject.notes, *notes))
 
 
 def _check_trial(manifest: Manifest, trial: Trial) -> None:

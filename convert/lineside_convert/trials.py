@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from lineside.limits import choose_decision
 from lineside.manifest import DecisionSpec, LimitSpec, Parity
 from lineside.metrics import Figures, figures
 from lineside.progress import working
+from lineside.run import SplitRow
 from lineside_convert.options import Options
 from lineside_convert.parity import Flip, allowed_flips, compare, expected_flips
 from lineside_convert.scheme import UNCHANGED, parse_scheme
@@ -107,7 +108,8 @@ class Trials:
         source: what is converted.
         subject: what is known of it.
         options: what was said.
-        truth: for each part the index of each image's label; empty without photos.
+        truth: for `val` and `test` the index of each image's label; empty without photos.
+        sample: the images of the calibration; the same.
     """
 
     def __init__(
@@ -116,13 +118,16 @@ class Trials:
         source: Source,
         subject: Subject,
         options: Options,
-        truth: dict[str, npt.NDArray[np.intp]],
+        *,
+        truth: Mapping[str, npt.NDArray[np.intp]] | None = None,
+        sample: Sequence[SplitRow] = (),
     ) -> None:
         self.workshop = workshop
         self.source = source
         self.subject = subject
         self.options = options
-        self.truth = truth
+        self.truth = dict(truth or {})
+        self.sample = tuple(sample)
         self._number = 0
         self._originals: dict[str, Logits] = {}
         self._calibrated = False
