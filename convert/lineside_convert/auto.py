@@ -13,7 +13,7 @@ more of them, until the allowance is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,22 +60,31 @@ class Choice:
     noise: dict[str, float]
 
 
-def choose(trials: Trials, scheme: str) -> Choice:
+Refusal = Callable[[Candidate], str | None]
+"""Says why a candidate is out of the question; None where it is not."""
+
+
+def choose(trials: Trials, scheme: str, refusal: Refusal) -> Choice:
     """Make a scheme, or choose one.
+
+    Args:
+        trials: that make and measure.
+        scheme: which, or `auto`.
+        refusal: what else a chosen scheme has to pass, such as another runtime.
 
     Raises:
         ConvertError: it can't be made, or nothing keeps the allowance.
     """
     if scheme != AUTO:
         return Choice(candidate=trials.make(scheme), tried=(), why="", noise={})
-    return _Search(trials).choose()
+    return _Search(trials, refusal).choose()
 
 
 class _Search:
     """The search for a scheme."""
 
-    def __init__(self, trials: Trials) -> None:
-        self._trials = trials
+    def __init__(self, trials: Trials, refusal: Refusal) -> None:
+        self._trials, self._refusal = trials, refusal
         self._tried: list[Candidate | Failure] = []
         self._noise: dict[str, float] = {}
 
@@ -92,7 +101,7 @@ class _Search:
         holding = [one for one in self._tried if isinstance(one, Candidate) and self._holds(one)]
         if not holding:
             raise ConvertError(self._nothing())
-        chosen, row = self._fastest(holding)
+        chosen, row = self._first_accepted(self._ranked(holding))
         return Choice(
             candidate=chosen,
             tried=tuple(self._tried),
@@ -174,13 +183,27 @@ class _Search:
 
     # ---- the choice
 
-    def _fastest(self, holding: Sequence[Candidate]) -> tuple[Candidate, Row | None]:
+    def _ranked(self, holding: Sequence[Candidate]) -> list[tuple[Candidate, Row | None]]:
+        """The best first: by the device's bench file those that it knows, then by kind."""
         bench = self._trials.options.device_bench
-        if bench is not None:
-            known = [(one, row) for one in holding if (row := fastest_row(bench, one)) is not None]
-            if known:
-                return min(known, key=lambda pair: pair[1].invoke_ms_p50)
-        return min(holding, key=self._rank), None
+        rows = {one.file: fastest_row(bench, one) if bench else None for one in holding}
+
+        def order(one: Candidate) -> tuple[float, tuple[int, int]]:
+            row = rows[one.file]
+            return (row.invoke_ms_p50 if row is not None else math.inf), self._rank(one)
+
+        return [(one, rows[one.file]) for one in sorted(holding, key=order)]
+
+    def _first_accepted(
+        self, ranked: Sequence[tuple[Candidate, Row | None]]
+    ) -> tuple[Candidate, Row | None]:
+        why = ""
+        for candidate, row in ranked:
+            refused = self._refusal(candidate)
+            if refused is None:
+                return candidate, row
+            why = why or refused
+        raise ConvertError(why)
 
     def _rank(self, candidate: Candidate) -> tuple[int, int]:
         """Without a bench file: int8 first, then the smaller file."""

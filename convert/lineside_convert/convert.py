@@ -148,10 +148,12 @@ class _Conversion:
         self._trials, self._workshop = trials, trials.workshop
         self._source, self._subject, self._options = trials.source, trials.subject, trials.options
         self._where = places(trials.options.pythons)
+        self._known: dict[str, _Decided] = {}
 
     def run(self, out: Path) -> Bundle:
         trials = self._trials
-        choice = choose(trials, self._options.scheme)
+        choice = choose(trials, self._options.scheme, self._refusal)
+        self._require_runtime(self._decide(trials, choice.candidate))
         facts, files = self._finish(trials, choice.candidate)
         if choice.candidate.measured is not None:
             measured = choice.candidate.measured
@@ -198,7 +200,24 @@ class _Conversion:
         )
         return facts, files
 
+    def _refusal(self, candidate: Candidate) -> str | None:
+        """Why a candidate is out of the question on the runtime that was asked for."""
+        if self._options.runtime is None:
+            return None
+        try:
+            self._require_runtime(self._decide(self._trials, candidate))
+        except ConvertError as error:
+            return str(error)
+        return None
+
+    def _require_runtime(self, decided: _Decided) -> None:
+        if self._options.runtime is not None:
+            dense = read_graph(decided.model).per_channel_dense
+            require_runtime(decided.records, self._options.runtime, per_channel_dense=dense)
+
     def _decide(self, trials: Trials, candidate: Candidate) -> _Decided:
+        if candidate.file in self._known:
+            return self._known[candidate.file]
         subject, measured = self._subject, candidate.measured
         model = self._with_metadata(candidate)
         with quiet_native(drop=b"INFO:"):
@@ -214,13 +233,9 @@ class _Conversion:
             decision, parity, part = measured.decision, measured.parity, "val"
         judge = Judge(engine.outputs[0], candidate.kind, decision, subject.labels)
         checked = self._check(trials, candidate, judge, entry[0], model, part)
-        if self._options.runtime is not None:
-            require_runtime(
-                [one.record for one in checked],
-                self._options.runtime,
-                per_channel_dense=read_graph(model).per_channel_dense,
-            )
-        return _Decided(candidate, model, engine, entry, judge, parity, checked)
+        decided = _Decided(candidate, model, engine, entry, judge, parity, checked)
+        self._known[candidate.file] = decided
+        return decided
 
     def _with_metadata(self, candidate: Candidate) -> bytes:
         options, subject = self._options, self._subject
