@@ -22,7 +22,7 @@ from lineside.errors import ConvertError
 from lineside.progress import track
 from lineside.report import LayerError, SchemeRow
 from lineside.runtime.device import device_name
-from lineside_convert.scheme import AUTO, SCHEMES, STATIC, UNCHANGED
+from lineside_convert.scheme import AUTO, SCHEMES, STATIC, UNCHANGED, parse_scheme
 from lineside_convert.tflite.graph import read_graph
 from lineside_convert.trials import Candidate, Trials
 
@@ -92,12 +92,13 @@ class _Search:
         for scheme in self._plain():
             self._try(scheme)
         static = self._made(STATIC)
+        best = static
         if static is not None:
             self._leave_in_float(static)
-        if self._trials.photos is not None and static is not None:
             best = self._made(self._slow_in_float(static)) or static
-            if not self._holds(best):
-                self._search(best)
+        # All layers in int8 may be nonsense, and some of them fine.
+        if self._trials.calibrated and (best is None or not self._holds(best)):
+            self._search(best)
         holding = [one for one in self._tried if isinstance(one, Candidate) and self._holds(one)]
         if not holding:
             raise ConvertError(self._nothing())
@@ -139,8 +140,11 @@ class _Search:
     # ---- what the runtime does not run in int8
 
     def _slow(self, static: Candidate) -> list[str]:
+        """Kinds of operators that XNNPACK runs in float only."""
         own = {op.op for op in read_graph(static.model).operators}
-        return sorted(own & (set(static.undelegated) - _MOVES_DATA))
+        as_trained = self._made("float32")
+        never = set(as_trained.undelegated) if as_trained is not None else set()
+        return sorted(own & (set(static.undelegated) - _MOVES_DATA - never))
 
     def _slow_in_float(self, static: Candidate) -> str:
         slow = self._slow(static)
@@ -152,9 +156,9 @@ class _Search:
 
     # ---- what hurts
 
-    def _search(self, static: Candidate) -> None:
+    def _search(self, static: Candidate | None) -> None:
         """Leave more and more of the noisiest layers in float, until that holds."""
-        kept = tuple(self._slow(static)) if static.scheme != STATIC else ()
+        kept = parse_scheme(static.scheme).in_float if static is not None else ()
         self._noise = self._own_noise()
         worst = sorted(self._noise, key=lambda layer: self._noise[layer])
         steps = [count for count in _STEPS if count < len(worst)]

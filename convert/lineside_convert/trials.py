@@ -110,6 +110,9 @@ class Trials:
         options: what was said.
         truth: for `val` and `test` the index of each image's label; empty without photos.
         sample: the images of the calibration; the same.
+
+    Attributes:
+        calibrated: whether the ranges of the original's tensors were measured.
     """
 
     def __init__(
@@ -130,7 +133,7 @@ class Trials:
         self.sample = tuple(sample)
         self._number = 0
         self._originals: dict[str, Logits] = {}
-        self._calibrated = False
+        self.calibrated = False
         self._ranges: dict[str, Any] = {}  # how the first calibrated scheme chose them
 
     @cached_property
@@ -251,7 +254,7 @@ class Trials:
         self._calibrate()
         if not self._ranges:
             made = {method: self._make(scheme, ranges=method) for method in METHODS}
-            best = min(made, key=lambda method: self._distance(made[method]))
+            best = self._nearest(made)
             self._ranges = {"ranges": best}
             file = made[best]
         else:
@@ -268,15 +271,30 @@ class Trials:
                 return shifted, how | {"shift": [round(value, 6) for value in shift]}
         return file, how
 
+    def _nearest(self, made: Mapping[str, str]) -> str:
+        """The method whose model's probabilities are the nearest; one that fails is left out."""
+        found = {method: self._distance_or_not(file) for method, file in made.items()}
+        distances = {method: one for method, one in found.items() if isinstance(one, float)}
+        failures = [one for one in found.values() if isinstance(one, ConvertError)]
+        if not distances:
+            raise failures[0]
+        return min(distances, key=lambda method: distances[method])
+
+    def _distance_or_not(self, file: str) -> float | ConvertError:
+        try:
+            return self._distance(file)
+        except ConvertError as error:  # it answers nonsense
+            return error
+
     def _calibrate(self) -> None:
-        if self._calibrated:
+        if self.calibrated:
             return
         if self.photos is None:
             msg = "it has to be calibrated with images: say where they are with --images DATA"
             raise ConvertError(msg)
         way = {"layout": self.subject.layout, "normalization": self.subject.normalization}
         self.workshop.ask(Calibrate(**way), Done)  # type: ignore[arg-type] # as Calibrate says
-        self._calibrated = True
+        self.calibrated = True
 
     def _calibration_of(self, file: str) -> Logits:
         return self.workshop.load(self._ask(file, self.subject.kind, "calibration")[0])

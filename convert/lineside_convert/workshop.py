@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -41,6 +42,7 @@ class Workshop:
         self.folder = folder
         self._seconds = seconds
         self._child: subprocess.Popen[bytes] | None = None
+        self._answers: BinaryIO | None = None
         self._log = folder / "worker.log"
 
     def __enter__(self) -> Self:
@@ -104,13 +106,18 @@ class Workshop:
                 "TMPDIR": str(self.folder.absolute()),
                 "TF_CPP_MIN_LOG_LEVEL": "2",
             }
-            command = [sys.executable, "-m", "lineside_convert.worker", str(self.folder.absolute())]
-            with self._log.open("wb") as log:
+            # Libraries write to stdout as they like: the answers have a way of their own.
+            ours, theirs = os.pipe()
+            self._answers = os.fdopen(ours, "rb")
+            command = [sys.executable, "-m", "lineside_convert.worker"]
+            command += [str(self.folder.absolute()), str(theirs)]
+            with self._log.open("ab") as log, os.fdopen(theirs, "wb"):
                 self._child = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    stdout=log,
                     stderr=log,
+                    pass_fds=[theirs],
                     env=env,
                     cwd="/",  # `-m` imports from the current folder: anyone's numpy.py may be there
                 )
@@ -119,17 +126,17 @@ class Workshop:
     def _exchange(self, child: subprocess.Popen[bytes], line: bytes) -> bytes | None:
         """Send a line and wait for one; None if none came in time, cut off if the child died."""
         assert child.stdin is not None  # noqa: S101 - it was started with pipes
-        assert child.stdout is not None  # noqa: S101 - the same
+        assert self._answers is not None  # noqa: S101 - the same
         try:
             child.stdin.write(line)
             child.stdin.flush()
         except BrokenPipeError:
             return b""
-        ready, _, _ = select.select([child.stdout], [], [], self._seconds)
+        ready, _, _ = select.select([self._answers], [], [], self._seconds)
         if not ready:
             return None
         # It writes a whole line at once: whoever began one ends it, or is dead.
-        return child.stdout.readline()
+        return self._answers.readline()
 
     def _how_it_died(self) -> str:
         code = self._end()
@@ -147,9 +154,10 @@ class Workshop:
         child, self._child = self._child, None
         if child is None:
             return 0
-        for pipe in (child.stdin, child.stdout):
+        for pipe in (child.stdin, self._answers):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # what it did not read is lost
+                    pipe.close()
         killer = threading.Timer(5.0, child.kill)  # TensorFlow may hang as it ends
         killer.start()
         try:

@@ -1,4 +1,7 @@
-"""The child: `python -m lineside_convert.worker FOLDER`; requests on stdin, answers on stdout."""
+"""The child: `python -m lineside_convert.worker FOLDER FD`.
+
+Requests come on stdin, answers go to the file descriptor FD.
+"""
 
 from __future__ import annotations
 
@@ -87,10 +90,7 @@ class Worker:
 def main() -> None:
     """Answer until the parent closes stdin."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected, its dump is not
-    # Libraries write to stdout as they like: the answers have a way of their own.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    worker = Worker(Path(sys.argv[1]))
+    worker, answers = Worker(Path(sys.argv[1])), os.fdopen(int(sys.argv[2]), "wb")
     for line in sys.stdin.buffer:
         try:
             reply = Reply(answer=worker.do(REQUESTS.decode(line)))
@@ -98,6 +98,8 @@ def main() -> None:
             reply = Reply(error=str(error))
         answers.write(msgspec.json.encode(reply) + b"\n")
         answers.flush()
+    # Nothing is left to be written, and TensorFlow takes seconds to put itself away.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,37 @@ def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:
         quantization.min, quantization.max = [low], [high]
         tensors[index].quantization = quantization
     return _pack(tree)
+
+
+def rename_layers(model: bytes, layers: Collection[str]) -> bytes:
+    """Let tensors' names say what Keras calls the layers.
+
+    Keras opens a name scope twice when a layer is called, once to build it. So TensorFlow calls
+    `conv2d` conv2d_1, and `conv2d_1` conv2d_1_2.
+
+    Args:
+        model: a .tflite that TensorFlow made of a Keras model.
+        layers: the names that Keras has for its layers.
+    """
+    tree = _unpack(model)
+    tensors = tree.subgraphs[0].tensors
+    renamed = [keras_path(tensor.name.decode(), layers).encode() for tensor in tensors]
+    # A layer that is called twice has two scopes: they must not become one.
+    often = Counter(renamed)
+    for tensor, name in zip(tensors, renamed, strict=True):
+        if often[name] == 1:
+            tensor.name = name
+    return _pack(tree)
+
+
+def keras_path(name: str, layers: Collection[str]) -> str:
+    """A name that TensorFlow gave, with the layers in it as Keras calls them."""
+
+    def layer(part: str) -> str:
+        own, _, number = part.rpartition("_")
+        return own if number.isdigit() and own in layers else part
+
+    return ";".join("/".join(map(layer, path.split("/"))) for path in name.split(";"))
 
 
 def _unpack(model: bytes) -> Any:  # noqa: ANN401 - generated code without types

@@ -67,10 +67,12 @@ def _pairs(one: Graph, other: Graph) -> list[tuple[int, int, int]]:
     # nearest to what follows.
     calculated = {index for op in other.operators for index in op.outputs}
     by_name = {other.tensors[index].name: index for index in sorted(calculated)}
-    return [
-        (op.index, op.outputs[0], by_name[op.output_names[0]])
-        for op in one.operators
-        if op.outputs
-        and op.output_names[0] in by_name
-        and one.tensors[op.outputs[0]].dtype == "float32"
-    ]
+    ends = one.subgraphs[0].outputs, other.subgraphs[0].outputs  # their names may differ
+    same = dict(zip(*ends, strict=True))
+    pairs = []
+    for op in one.operators:
+        made = op.outputs[0] if op.outputs else -1
+        twin = same.get(made, by_name.get(op.output_names[0]) if op.outputs else None)
+        if twin is not None and one.tensors[made].dtype == "float32":
+            pairs.append((op.index, made, twin))
+    return pairs

@@ -7,7 +7,8 @@ graph of TensorFlow's own operators.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -23,7 +24,7 @@ from lineside.runtime import open_engine
 from lineside.runtime.feed import Pixels, make_feed
 from lineside_convert.describe import describe_input
 from lineside_convert.tflite.graph import read_graph
-from lineside_convert.worker.edit import cut_last_activation
+from lineside_convert.worker.edit import cut_last_activation, keras_path, rename_layers
 from lineside_convert.worker.protocol import Layout, Load, Loaded
 from lineside_convert.worker.score import values_of
 
@@ -187,11 +188,14 @@ def _keras(
     fold: _Fold,
     versions: dict[str, str],
 ) -> Original:
+    if not zipfile.is_zipfile(path):
+        msg = f"{path} is no file of Keras, or is damaged: a .keras file of Keras 3 is expected"
+        raise ConvertError(msg)
     try:
         # safe_mode: a model file may hold code (Lambda layers), which is not run.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises what it likes for a file that is no model
-        msg = f"{path} can't be loaded: {one_line(error)}"
+        msg = f"{path} can't be loaded: {_missing_code(str(error)) or one_line(error)}"
         raise ConvertError(msg) from error
     _check_weights(model, path)
     inputs, outputs = getattr(model, "inputs", None) or [], getattr(model, "outputs", None) or []
@@ -213,9 +217,29 @@ def _keras(
         given = folded if dtype == "float32" else keras.ops.cast(folded, dtype)
         fixed = keras.Model(image, model(given, training=False))
         make = tensorflow.lite.TFLiteConverter.from_keras_model
-        return _to_tflite(tensorflow, lambda: make(fixed), path)
+        layers = {model.name, *_layer_names(model)}
+        content = _to_tflite(tensorflow, lambda: make(fixed), path, layers)
+        return rename_layers(content, layers)
 
     return Original(ask, convert, shape, values, versions)
+
+
+def _layer_names(model: Any) -> Iterator[str]:  # noqa: ANN401
+    """The names of all layers, those of models inside of it too."""
+    for layer in getattr(model, "layers", ()):
+        yield layer.name
+        yield from _layer_names(layer)
+
+
+def _missing_code(said: str) -> str | None:
+    """What a file needs that no file of Keras holds, out of Keras' error."""
+    found = re.search(r"Could not locate (?:class|function) '([^']+)'", said)
+    if found is None:
+        return None
+    return (
+        f"it needs the code of {found[1]!r}, and no code of a model is run here; save it with "
+        "layers of Keras alone"
+    )
 
 
 def _check_weights(model: Any, path: Path) -> None:  # noqa: ANN401
@@ -281,30 +305,35 @@ def _saved_model(
     return Original(ask, convert, shape, values, versions)
 
 
-def _to_tflite(tensorflow: Any, make: Callable[[], Any], path: Path) -> bytes:  # noqa: ANN401
+def _to_tflite(
+    tensorflow: Any,  # noqa: ANN401 - the same
+    make: Callable[[], Any],
+    path: Path,
+    layers: Collection[str] = (),
+) -> bytes:
     try:
         converter = make()
         converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS]
         return bytes(converter.convert())
     except Exception as error:  # the converter raises what it likes
-        msg = f"{path} can't be converted: {_missing_op(str(error)) or one_line(error)}"
+        msg = f"{path} can't be converted: {_missing_op(str(error), layers) or one_line(error)}"
         raise ConvertError(msg) from error
 
 
-def _missing_op(said: str) -> str | None:
+def _missing_op(said: str, layers: Collection[str]) -> str | None:
     """The operator that TFLite lacks, and the layer that uses it, out of the converter's error."""
     found = re.search(r"'tf\.(\w+)' op is neither a custom op nor a flex op", said)
     if found is None:
         return None
     where = re.findall(r'"([^"]*)"', said[: found.start()][-2000:])
     names = [name for name in where if "/" in name and not name.endswith(".py")]
-    layer = f", used by the layer {_layer(names[-1])}" if names else ""
+    layer = f", used by the layer {_layer(names[-1], layers)}" if names else ""
     return f"TFLite has no operator {found[1]}{layer}; replace that layer"
 
 
-def _layer(name: str) -> str:
-    """`functional_1/inv_1/MatrixInverse@__inference…` is of the layer inv_1."""
-    return name.split("@", 1)[0].rsplit("/", 1)[0].rsplit("/", 1)[-1]
+def _layer(name: str, layers: Collection[str]) -> str:
+    """`functional_1/inv_1/MatrixInverse@__inference…` is of the layer inv."""
+    return keras_path(name.split("@", 1)[0].rsplit("/", 1)[0].rsplit("/", 1)[-1], layers)
 
 
 def ask(ready: Ready, pixels: Pixels) -> npt.NDArray[np.float64]:

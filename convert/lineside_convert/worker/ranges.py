@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from lineside.errors import ConvertError
 from lineside.manifest import ModelInput, Normalization
 from lineside.runtime import TensorInfo
 from lineside.runtime.feed import make_feed, table_of
@@ -47,9 +48,20 @@ Ranges = dict[str, dict[int, Range]]
 
 
 def calibrate(request: Calibrate, folder: Path) -> None:
-    """Find the ranges of all tensors of original.tflite, and write them down."""
+    """Find the ranges of all tensors of original.tflite, and write them down.
+
+    Raises:
+        ConvertError: it has loops.
+    """
     model = (folder / "original.tflite").read_bytes()
-    graph, probe = read_graph(model), Probe(model)
+    graph = read_graph(model)
+    if len(graph.subgraphs) > 1:
+        msg = (
+            "it has loops, inside of which no ranges can be measured: GRU and LSTM need "
+            "unroll=True, or take a scheme without calibration"
+        )
+        raise ConvertError(msg)
+    probe = Probe(model)
     given = graph.subgraphs[0].inputs[0]
     feed = make_feed(input_of(graph, request.layout, request.normalization))
     calculated = sorted({index for op in graph.operators for index in op.outputs})
