@@ -35,8 +35,9 @@ Refused by graph: the child process found it unusable by reading it, before any 
 it. By engine: LiteRT refused it, or its answers were no answers. Killed: it killed the process
 that ran it. Hung: no answer within 30 s. Accepted: it loads, runs and answers with finite values
 that depend on the picture; a file with a changed weight is a valid model of something else, which
-only images with known answers can tell (parity, golden images). No process outside the fork that
-looked at the file was harmed, and every refusal was one line."""
+only images with known answers can tell (parity, golden images), and a cut may take no more than the
+archive of labels behind a model, which is noted. No process outside the fork that looked at the
+file was harmed, and every refusal was one line."""
 
 
 def main() -> None:

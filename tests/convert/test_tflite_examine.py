@@ -89,6 +89,14 @@ def test_what_people_must_know_is_noted(examiner: Examiner, tmp_path: Path) -> N
     assert said.startswith("What the file says of itself is not used: the labels can't be read")
 
 
+def test_labels_that_are_cut_off_are_noted(examiner: Examiner, tmp_path: Path) -> None:
+    said = {"name": "n", "description": "", "version": "1.0.0", "kind": "class_probabilities"}
+    model = with_metadata(tiny_model(), labels=["a", "b"], **said)[:-30]
+    found = examiner.look(_write(tmp_path, model)).examined
+    assert found is not None
+    assert found.notes == ("The labels that it lists are not in it: its end may be cut off.",)
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "labels", "kind"),
     [

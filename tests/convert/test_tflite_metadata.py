@@ -134,6 +134,11 @@ def test_metadata_that_others_wrote(name: str) -> None:
     assert (found.mean, found.std) == ((127.5,), (127.5,))
 
 
+def test_labels_that_are_listed_but_cut_off() -> None:
+    found = read_metadata(_with(tiny_model())[:-30])
+    assert (found.labels, found.labels_from, found.name) == (None, "labels.txt", "cells")
+
+
 def _zipped(files: dict[str, bytes]) -> bytes:
     whole = io.BytesIO(tiny_model())
     with zipfile.ZipFile(whole, "a") as archive:

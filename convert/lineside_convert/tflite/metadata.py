@@ -44,7 +44,8 @@ class FileMetadata:
         author: who made it; empty where nothing is said.
         labels: in the order of the outputs; None where there are none. A line of the file for
             each, as it is: there may be empty ones, or the same one twice.
-        labels_from: the file within the model's archive that they come from.
+        labels_from: the file within the model's archive that they come from; where there are no
+            labels, the one that is listed but not there, as after a cut.
         mean: of the input's normalization (pixel - mean) / std, one value or three; None where
             nothing is said. Quantized files may declare the float model's: what they are then
             good for is the caller's to decide.
@@ -75,6 +76,8 @@ def read_metadata(model: bytes) -> FileMetadata:
     block = _block(model)
     note = ModelNote() if block is None else read_table(block)
     labels_from, labels = _labels(model, note.output.label_files)
+    if labels is None:
+        labels_from = next(iter(note.output.label_files), None)
     return FileMetadata(
         present=block is not None,
         name=note.name,

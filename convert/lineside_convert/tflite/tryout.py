@@ -112,9 +112,12 @@ def _facts(tensor: GraphTensor) -> TensorFacts:
 def _metadata(model: bytes) -> tuple[FileMetadata, list[str]]:
     """The file's metadata; damaged ones are left out, with a note: the model may be good."""
     try:
-        return read_metadata(model), []
+        found = read_metadata(model)
     except ConvertError as error:
         return FileMetadata(), [f"What the file says of itself is not used: {error}."]
+    if found.labels is None and found.labels_from is not None:
+        return found, ["The labels that it lists are not in it: its end may be cut off."]
+    return found, []
 
 
 def _graph_notes(graph: Graph) -> Iterator[str]:
