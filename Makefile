@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto docs requirements bench-seeds arm64 fuzz clean
+  mosquitto docs requirements bench-seeds bench-parity bench-rescue arm64 fuzz clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -65,6 +65,13 @@ requirements:
 # Hours on a small machine are not needed, but minutes are: five whole demos, one for each seed.
 bench-seeds: setup
 	$(BIN)/python bench/seeds.py
+
+# Half an hour each, most of it training, which is kept in build/quality.
+bench-parity: setup
+	$(BIN)/python bench/parity.py
+
+bench-rescue: setup
+	$(BIN)/python bench/rescue.py
 
 # The wheels for 64-bit arm under emulation: do they answer as this machine's? Debian only.
 arm64: setup
