@@ -77,13 +77,14 @@ def static(model: bytes, scheme: Scheme, ranges: Mapping[int, Range]) -> bytes:
     tensorflow: Any = require("tensorflow", extra="convert")
     convert: Any = require("tensorflow.lite.python.convert", extra="convert")
     util: Any = require("tensorflow.lite.python.util", extra="convert")
+    kept = kept_in_float(read_graph(model), scheme.in_float)
     try:
         made = bytes(
             convert.mlir_quantize(
                 with_ranges(model, ranges),
                 # With a scale for each channel here, tflite-runtime 2.14 crashes on 64-bit arm.
                 disable_per_channel_for_dense_layers=True,
-                denylisted_nodes=kept_in_float(read_graph(model), scheme.in_float),
+                denylisted_nodes=kept,
             )
         )
     except Exception as error:  # TensorFlow raises what it likes

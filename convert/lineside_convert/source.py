@@ -17,6 +17,7 @@ from lineside.image import Preprocess
 from lineside.manifest import Label, Normalization
 from lineside.run import PARTS, Run, SplitPart, SplitRow, encode_split, open_run
 from lineside_convert.options import Options
+from lineside_convert.scheme import UNCHANGED
 from lineside_convert.tflite.metadata import FileMetadata
 from lineside_convert.worker.protocol import Layout, Loaded
 
@@ -117,6 +118,9 @@ def open_source(path: Path, options: Options) -> Source:
         DatasetError: images that can't be used.
     """
     kind = _kind(path)
+    if options.scheme == UNCHANGED and kind != "tflite":
+        msg = f"--scheme unchanged is refused: {path} is no .tflite; auto or another is expected"
+        raise InputError(msg)
     if kind == "run":
         run = open_run(path)
         photos = _photos_of_run(run, options)

@@ -92,18 +92,20 @@ def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:
     return _pack(tree)
 
 
-def rename_layers(model: bytes, layers: Collection[str]) -> bytes:
+def rename_layers(model: bytes, layers: Collection[str], last: str) -> bytes:
     """Let tensors' names say what Keras calls the layers.
 
     Keras opens a name scope twice when a layer is called, once to build it. So TensorFlow calls
-    `conv2d` conv2d_1, and `conv2d_1` conv2d_1_2.
+    `conv2d` conv2d_1, and `conv2d_1` conv2d_1_2. The output has no layer in its name at all.
 
     Args:
         model: a .tflite that TensorFlow made of a Keras model.
         layers: the names that Keras has for its layers.
+        last: the one that makes the output.
     """
     tree = _unpack(model)
     tensors = tree.subgraphs[0].tensors
+    tensors[tree.subgraphs[0].outputs[0]].name = f"{last}/output".encode()
     renamed = [keras_path(tensor.name.decode(), layers).encode() for tensor in tensors]
     # A layer that is called twice has two scopes: they must not become one.
     often = Counter(renamed)

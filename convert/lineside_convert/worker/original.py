@@ -219,7 +219,7 @@ def _keras(
         make = tensorflow.lite.TFLiteConverter.from_keras_model
         layers = {model.name, *_layer_names(model)}
         content = _to_tflite(tensorflow, lambda: make(fixed), path, layers)
-        return rename_layers(content, layers)
+        return rename_layers(content, layers, _last_layer(model).name)
 
     return Original(ask, convert, shape, values, versions)
 
@@ -229,6 +229,12 @@ def _layer_names(model: Any) -> Iterator[str]:  # noqa: ANN401
     for layer in getattr(model, "layers", ()):
         yield layer.name
         yield from _layer_names(layer)
+
+
+def _last_layer(model: Any) -> Any:  # noqa: ANN401
+    """What makes the output, inside of models inside of it too."""
+    inside = getattr(model, "operations", None) or getattr(model, "layers", None)
+    return _last_layer(inside[-1]) if inside else model
 
 
 def _missing_code(said: str) -> str | None:

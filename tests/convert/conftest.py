@@ -1,0 +1,56 @@
+"""What the converter's tests share: one TensorFlow that is started once, and networks for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lineside.bundle import Bundle
+from lineside_convert.convert import convert
+from lineside_convert.options import Options
+from lineside_convert.source import open_source
+from lineside_convert.workshop import Workshop
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """Whoever prepares a model in it ends what was there before: so no test relies on that."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("converting needs the extra 'convert'")
+    with Workshop(tmp_path_factory.mktemp("workshop")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def networks(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models of Keras, made of the run's: see `tests.support.networks`."""
+    out = tmp_path_factory.mktemp("networks")
+    command = [sys.executable, "-m", "tests.support.networks", run_folder, out]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    return out
+
+
+@pytest.fixture(scope="session")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cells' labels, in the order of the networks' outputs."""
+    path = tmp_path_factory.mktemp("labels") / "labels.txt"
+    path.write_text("defective\nfunctional\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def chosen(
+    run_folder: Path, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, Path]:
+    """The bundle that `auto` chose for the run, and the folder with all its candidates."""
+    folder = tmp_path_factory.mktemp("chosen")
+    options = Options(candidates=folder / "all", name="cells")
+    bundle = convert(open_source(run_folder, options), folder / "best", options, workshop=workshop)
+    return bundle, folder / "all"
