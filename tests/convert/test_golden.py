@@ -9,19 +9,21 @@ import numpy as np
 import pytest
 
 from lineside.bundle import Bundle, open_bundle
-from lineside.decision import Decision
-from lineside.image import Decode, Frame, to_tensor
+from lineside.image import MIN_SIDE, Decode, Frame, to_tensor
 from lineside.manifest import DecisionSpec, Label, LimitSpec
 from lineside.runtime import Engine, TensorInfo, open_engine
 from lineside.runtime.golden import golden_frame
 from lineside_convert.golden import (
+    FLOAT_STEP,
     JPEG_STEPS,
     MAX_GOLDEN_PIXELS,
     STEPS,
+    Answering,
     Judge,
     choose_golden,
     make_golden,
 )
+from lineside_convert.golden import test_pictures as pictures_to_test
 
 LABELS = (Label(name="crack", good=False), Label(name="ok", good=True))
 SORTING = tuple(Label(name=name, good=True) for name in ("glass", "metal", "paper"))
@@ -29,62 +31,111 @@ OUTPUT = TensorInfo((1, 2), "int8", 0.05, 0)
 
 
 def judge(limits: LimitSpec, labels: tuple[Label, ...] = LABELS) -> Judge:
-    return Judge(OUTPUT, DecisionSpec(score="p_not_good", temperature=1.0, limits=limits), labels)
+    decision = DecisionSpec(score="p_not_good", temperature=1.0, limits=limits)
+    return Judge(OUTPUT, "class_logits", decision, labels)
 
 
 def val(seed: int = 0, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and the values that OUTPUT stores."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 2, count)
     odds = np.where(truth == 0, 1.0, -1.0) + 1.5 * rng.standard_normal(count)
-    return truth, np.round(np.stack([odds / 2, -odds / 2], axis=1) / 0.05) * 0.05
+    return truth, np.round(np.stack([odds / 2, -odds / 2], axis=1) / OUTPUT.scale)
 
 
 def test_each_label_and_both_sides_of_each_limit() -> None:
-    truth, logits = val()
+    truth, values = val()
     one = judge(LimitSpec(review=0.3, ng=0.6))
-    choice = choose_golden(truth, [logits], one)
+    choice = choose_golden(truth, [values], one)
     assert {int(truth[i]) for i in choice.safe} == {0, 1}
-    verdicts = [one.verdict(logits[i]) for i in choice.near]
+    verdicts = [one.verdict(values[i]) for i in choice.near]
     assert verdicts == ["ok", "review", "review", "ng"]
-    scores = one.scores(logits)
+    scores = one.scores(values)
     for index, limit in zip(choice.near, [0.3, 0.3, 0.6, 0.6], strict=True):
         assert abs(scores[index] - limit) < 0.06
     away = np.minimum(abs(scores - 0.3), abs(scores - 0.6))
-    right = logits.argmax(axis=1) == truth
+    right = values.argmax(axis=1) == truth
     assert away[choice.safe[0]] == away[right].max()
 
 
 def test_what_hangs_on_one_step_is_not_taken() -> None:
-    truth, logits = val()
+    truth, values = val()
     one = judge(LimitSpec(review=None, ng=0.5))
-    decide = Decision(one.decision, LABELS)
-    for index in choose_golden(truth, [logits], one).near:
+    near = choose_golden(truth, [values], one).near
+    assert len(near) == 2
+    for index in near:
         for off in ([STEPS, -STEPS], [-STEPS, STEPS], [STEPS, STEPS]):
-            moved = logits[index] + np.array(off) * OUTPUT.scale
-            assert decide(moved).verdict == decide(logits[index]).verdict
+            assert one.verdict(values[index] + off) == one.verdict(values[index])
 
 
 def test_both_kinds_of_kernels_must_agree() -> None:
-    truth, logits = val()
-    plain = logits + np.random.default_rng(1).integers(-6, 7, logits.shape) * OUTPUT.scale
+    truth, values = val()
+    plain = values + np.random.default_rng(1).integers(-6, 7, values.shape)
     one = judge(LimitSpec(review=0.3, ng=0.6))
-    for index in choose_golden(truth, [logits, plain], one).near:
-        assert one.verdict(logits[index]) == one.verdict(plain[index])
+    near = choose_golden(truth, [values, plain], one).near
+    assert near
+    for index in near:
+        assert one.verdict(values[index]) == one.verdict(plain[index])
+
+
+def test_one_value_that_stands_for_two_labels() -> None:
+    """The same odds as one int8 probability: 1/256 a step, as a quantized sigmoid has them."""
+    truth, values = val()
+    odds = (values[:, 1] - values[:, 0]) * OUTPUT.scale
+    stored = np.round(256 / (1 + np.exp(-odds)) - 128).clip(-128, 127)[:, np.newaxis]
+    one = Judge(
+        TensorInfo((1, 1), "int8", 1 / 256, -128),
+        "binary_probability",
+        DecisionSpec(score="p_not_good", temperature=1.0, limits=LimitSpec(review=0.3, ng=0.6)),
+        LABELS,
+    )
+    np.testing.assert_allclose(
+        one.scores(stored), judge(LimitSpec(review=0.3, ng=0.6)).scores(values), atol=1 / 256
+    )
+    choice = choose_golden(truth, [stored], one)
+    assert {int(truth[i]) for i in choice.safe} == {0, 1}
+    assert [one.verdict(stored[i]) for i in choice.near] == ["ok", "review", "review", "ng"]
+    for index in choice.near:
+        for off in (-STEPS, STEPS):
+            assert one.verdict(stored[index] + off) == one.verdict(stored[index])
+
+
+def test_a_float_output_has_no_steps() -> None:
+    one = Judge(
+        TensorInfo((1, 2), "float32", 0.0, 0),
+        "class_logits",
+        DecisionSpec(score="p_not_good", temperature=1.0, limits=LimitSpec(review=None, ng=0.5)),
+        LABELS,
+    )
+    assert one.step(np.array([-40.0, 8.0])) == 40 * FLOAT_STEP
+    assert one.step(np.array([0.1, -0.2])) == FLOAT_STEP
+    assert one.is_stable(np.array([1.0, 0.0]))
+    assert not one.is_stable(np.array([FLOAT_STEP, 0.0]))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 96), (224, 224)])
+def test_pictures_where_there_are_no_photos(size: tuple[int, int]) -> None:
+    pictures = pictures_to_test(size)
+    for one, again in zip(pictures, pictures_to_test(size), strict=True):
+        assert one.dtype == np.uint8
+        assert one.shape == (*(max(MIN_SIDE, side) for side in size), 3)
+        assert np.array_equal(one, again)
+        assert np.ptp(one) > 100
 
 
 def test_when_sorting() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 300)
-    logits = 2.0 * np.eye(3)[truth] + rng.normal(0, 1, (300, 3))
+    values = (2.0 * np.eye(3)[truth] + rng.normal(0, 1, (300, 3))) / OUTPUT.scale
     one = judge(LimitSpec(review=0.4, ng=None), SORTING)
-    choice = choose_golden(truth, [logits], one)
+    choice = choose_golden(truth, [values], one)
     assert {int(truth[i]) for i in choice.safe} == {0, 1, 2}
-    assert {one.verdict(logits[i]) for i in choice.near} == {"ok", "review"}
+    assert {one.verdict(values[i]) for i in choice.near} == {"ok", "review"}
 
 
 def test_one_image_of_one_label() -> None:
     choice = choose_golden(
-        np.array([1]), [np.array([[-1.0, 1.0]])], judge(LimitSpec(review=None, ng=0.5))
+        np.array([1]), [np.array([[-20.0, 20.0]])], judge(LimitSpec(review=None, ng=0.5))
     )
     assert choice.safe == (0,)
     assert choice.near == ()
@@ -101,7 +152,14 @@ def engine(bundle: Bundle) -> Engine:
 
 
 def of(bundle: Bundle, engine: Engine) -> Judge:
-    return Judge(engine.outputs[0], bundle.manifest.decision, bundle.manifest.labels)
+    manifest = bundle.manifest
+    return Judge(engine.outputs[0], "class_logits", manifest.decision, manifest.labels)
+
+
+def answering(bundle: Bundle, engine: Engine) -> Answering:
+    """From a frame to stored values; the bundle's model takes raw pixels."""
+    spec, size = bundle.manifest.preprocess, bundle.manifest.input_size
+    return lambda frame: engine.invoke(to_tensor(frame, spec, size))[0].reshape(-1).astype(float)
 
 
 def scene(height: int, width: int) -> Frame:
@@ -118,7 +176,7 @@ def test_a_png_is_the_picture_itself(bundle: Bundle, engine: Engine, *, colour: 
     if not colour:
         frame = np.repeat(frame[..., :1], 3, axis=2)
     spec = bundle.manifest.preprocess
-    entries, files = make_golden([frame], [], [engine], spec, of(bundle, engine))
+    entries, files = make_golden([frame], [], [answering(bundle, engine)], spec, of(bundle, engine))
     assert [entry.file for entry in entries] == ["golden/000.png", "golden/000.jpg"]
     assert np.array_equal(golden_frame("x.png", files["golden/000.png"], spec), frame)
     expected = engine.invoke(to_tensor(frame, spec, bundle.manifest.input_size))[0].reshape(-1)
@@ -130,7 +188,7 @@ def test_a_png_is_the_picture_itself(bundle: Bundle, engine: Engine, *, colour: 
 def test_a_picture_after_decoding_is_not_reduced_again(bundle: Bundle, engine: Engine) -> None:
     frame = scene(96, 64)
     spec = msgspec.structs.replace(bundle.manifest.preprocess, decode=Decode(reduce=4))
-    _, files = make_golden([frame], [], [engine], spec, of(bundle, engine))
+    _, files = make_golden([frame], [], [answering(bundle, engine)], spec, of(bundle, engine))
     assert golden_frame("x.png", files["golden/000.png"], spec).shape == (96, 64, 3)
     assert golden_frame("x.jpg", files["golden/000.jpg"], spec).shape == (24, 16, 3)
 
@@ -138,7 +196,8 @@ def test_a_picture_after_decoding_is_not_reduced_again(bundle: Bundle, engine: E
 def test_the_plain_kernels_make_room(bundle: Bundle, engine: Engine) -> None:
     plain = open_engine(bundle.model, xnnpack=False)
     spec = bundle.manifest.preprocess
-    entries, files = make_golden([scene(80, 80)], [], [engine, plain], spec, of(bundle, engine))
+    both = [answering(bundle, one) for one in (engine, plain)]
+    entries, files = make_golden([scene(80, 80)], [], both, spec, of(bundle, engine))
     frame = golden_frame("x.png", files["golden/000.png"], spec)
     tensor = to_tensor(frame, spec, bundle.manifest.input_size)
     values = [one.invoke(tensor)[0].astype(int) for one in (engine, plain)]
@@ -148,7 +207,9 @@ def test_the_plain_kernels_make_room(bundle: Bundle, engine: Engine) -> None:
 def test_a_large_picture_is_shrunk(bundle: Bundle, engine: Engine) -> None:
     frame = scene(3000, 2000)
     spec = bundle.manifest.preprocess
-    entries, files = make_golden([frame], [frame], [engine], spec, of(bundle, engine))
+    entries, files = make_golden(
+        [frame], [frame], [answering(bundle, engine)], spec, of(bundle, engine)
+    )
     height, width = golden_frame("x.png", files["golden/000.png"], spec).shape[:2]
     assert height * width <= MAX_GOLDEN_PIXELS < 1.05 * height * width
     assert height / width == pytest.approx(1.5, rel=0.01)

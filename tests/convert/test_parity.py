@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lineside.errors import ConvertError, ParityError
+from lineside.limits import Costs
 from lineside.manifest import DecisionSpec, Label, LimitSpec
-from lineside_convert.parity import allowed_flips, compare, require_parity
+from lineside_convert.parity import allowed_flips, compare, expected_flips, require_parity
 
 LABELS = (Label(name="crack", good=False), Label(name="ok", good=True))
 DECISION = DecisionSpec(score="p_not_good", temperature=1.0, limits=LimitSpec(review=0.35, ng=0.6))
@@ -55,7 +56,7 @@ def test_too_many_are_refused_with_names_and_a_way_out() -> None:
     with pytest.raises(ParityError) as caught:
         require_parity(parity, flips, 1.0)
     message = str(caught.value)
-    assert "differs from the Keras model's on 12 of 40 images of val, at most 1 may" in message
+    assert "differs from the original's on 12 of 40 images of val, at most 1 may" in message
     assert "ok/00.png (ok 0.100 became ng 0.900)" in message
     assert "ok/09.png" in message
     assert "ok/10.png" not in message
@@ -75,3 +76,24 @@ def test_what_is_said_to_be_enough_is_enough(flipped: int, images: int) -> None:
         require_parity(parity, flips, 0.0)
     enough = float(str(caught.value).rpartition(" ")[2])
     require_parity(parity, flips, enough)
+
+
+def some(count: int, off: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, logits of an original, and logits that are off from them by chance."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, count)
+    odds = np.where(truth == 0, 1.5, -1.5) + rng.standard_normal(count)
+    original = np.stack([odds / 2, -odds / 2], axis=1)
+    return truth, original, original + off * rng.standard_normal(original.shape)
+
+
+def test_flips_to_be_expected_of_other_images() -> None:
+    shares = [expected_flips(*some(400, off), LABELS, Costs()) for off in (0.0, 0.02, 0.2)]
+    assert shares[0] == 0.0
+    assert 0.0 < shares[1] < shares[2] < 0.2
+    assert expected_flips(*some(400, 0.2), LABELS, Costs()) == shares[2]
+
+
+def test_a_half_without_a_good_part_says_nothing() -> None:
+    truth, original, converted = some(40, 0.2)
+    assert expected_flips(np.zeros_like(truth), original, converted, LABELS, Costs()) == 0.0

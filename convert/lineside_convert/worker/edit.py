@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from lineside.errors import ConvertError
 from lineside.extras import require
 
 Range = tuple[float, float]
+
+METADATA: Final = b"TFLITE_METADATA"
 
 
 def cut_last_activation(model: bytes, kind: str) -> tuple[bytes, str]:
@@ -89,6 +91,21 @@ def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:
         quantization = schema.QuantizationParametersT()
         quantization.min, quantization.max = [low], [high]
         tensors[index].quantization = quantization
+    return _pack(tree)
+
+
+def without_metadata(model: bytes) -> bytes:
+    """Leave out what a file says of itself: it is of the file as it was."""
+    if METADATA not in model:
+        return model
+    tree = _unpack(model)
+    kept = []
+    for entry in tree.metadata or []:
+        if entry.name == METADATA:
+            tree.buffers[entry.buffer].data = None
+        else:
+            kept.append(entry)
+    tree.metadata = kept
     return _pack(tree)
 
 

@@ -24,7 +24,12 @@ from lineside.runtime import open_engine
 from lineside.runtime.feed import Pixels, make_feed
 from lineside_convert.describe import describe_input
 from lineside_convert.tflite.graph import read_graph
-from lineside_convert.worker.edit import cut_last_activation, keras_path, rename_layers
+from lineside_convert.worker.edit import (
+    cut_last_activation,
+    keras_path,
+    rename_layers,
+    without_metadata,
+)
 from lineside_convert.worker.protocol import Layout, Load, Loaded
 from lineside_convert.worker.score import values_of
 
@@ -178,7 +183,9 @@ def _tflite(path: Path, normalization: Normalization | None) -> Original:
         return output.dequantize(values_of(engine, feed, pixels))
 
     values = int(np.prod(output.shape))
-    return Original(ask, lambda: content, shape, values, {engine.name: engine.version})
+    return Original(
+        ask, lambda: without_metadata(content), shape, values, {engine.name: engine.version}
+    )
 
 
 def _keras(
