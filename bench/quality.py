@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from page import ROOT
 
+import lineside_convert
 from lineside.bundle import Bundle, open_bundle
 from lineside.dataset import Photo, load_tensors
 from lineside.demo.cells import lay_out_cells
@@ -148,11 +149,8 @@ def make_bundle(run: Run, scheme: str, *options: str) -> Bundle:
         scheme: how.
         options: more words of the command line.
     """
-    stamp = _converter() + hashlib.sha256(" ".join(options).encode()).hexdigest()[:8]
-    out = WORK / "bundles" / f"{run.path.name}-{scheme}-{stamp}"
+    out = WORK / "bundles" / _converter(options) / f"{run.path.name}-{scheme}"
     if not out.is_dir():
-        for stale in out.parent.glob(f"{run.path.name}-{scheme}-*"):
-            shutil.rmtree(stale)
         command = [sys.executable, "-m", "lineside", "convert", str(run.path), "--scheme", scheme]
         said = subprocess.run(
             [*command, "--out", str(out), *options], check=True, capture_output=True, text=True
@@ -161,12 +159,12 @@ def make_bundle(run: Run, scheme: str, *options: str) -> Bundle:
     return open_bundle(out)
 
 
-def _converter() -> str:
-    """What the converter is made of."""
-    whole = hashlib.sha256()
-    for file in sorted((ROOT / "convert").rglob("*.py")):
+def _converter(options: Sequence[str]) -> str:
+    """What the converter is made of, and what it is told, as a name."""
+    whole = hashlib.sha256(" ".join(options).encode())
+    for file in sorted(Path(lineside_convert.__file__).parent.rglob("*.py")):
         whole.update(file.read_bytes())
-    return os.environ.get("LINESIDE_BENCH_STAMP") or whole.hexdigest()[:8]
+    return whole.hexdigest()[:8]
 
 
 # ---- both models' answers
