@@ -12,6 +12,7 @@ from lineside.bench import read_bench
 from lineside.bundle import Bundle
 from lineside.errors import InputError
 from lineside.limits import Costs
+from lineside.signature import SIGNATURE
 from lineside.topics import check_name
 from lineside_convert.convert import convert as convert_source
 from lineside_convert.options import Options
@@ -192,7 +193,7 @@ def _show(bundle: Bundle, zip_to: Path | None) -> None:
     for note in manifest.notes:
         click.echo(f"note: {note}")
     also = f" and {zip_to}" if zip_to else ""
-    signed = f", signed by {bundle.signed_by}" if bundle.signed_by else ""
+    signed = ", signed" if SIGNATURE in bundle.files else ""
     click.echo(f"{bundle.path}{also}: {manifest.name} {manifest.version}, {bundle.digest}{signed}")
     click.echo(f"Next: lineside inspect {bundle.path} IMAGE…, or read {bundle.path}/report.html")
 

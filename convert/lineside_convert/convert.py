@@ -10,6 +10,7 @@ Nothing appears at the bundle's place before all of them are done.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ REPORT_FILE: Final = "report.html"
 
 ASKED: Final = 400
 """Images of `val` that every runtime is asked for, at most."""
+
+ROOM: Final = 64 << 20
+"""Bytes that must be free to begin: the model is written down several times."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -101,6 +105,10 @@ def _workshop(given: Workshop | None, out: Path) -> Iterator[Workshop]:
     if given is not None:
         yield given
         return
+    # TensorFlow says all sorts of things where it can't write.
+    if shutil.disk_usage(out.parent).free < ROOM:
+        msg = f"{out}: less than {ROOM >> 20} MiB are free on its disk: free some, and run it again"
+        raise StorageError(msg)
     # Beside the bundle, since /tmp may be memory, and the images as tensors are large.
     with (
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work-") as folder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -365,7 +366,8 @@ def normalization_of(mean: Sequence[float], std: Sequence[float]) -> Normalizati
     """
     if not mean and not std:
         return None
-    if len(mean) != len(std) or not all(0 < value < float("inf") for value in std):
+    usable = all(map(math.isfinite, (*mean, *std))) and all(value > 0 for value in std)
+    if len(mean) != len(std) or not usable:
         msg = f"--mean {list(mean)} --std {list(std)}: as many of each, std above 0, are expected"
         raise InputError(msg)
     return msgspec.convert({"mean": list(mean), "std": list(std)}, type=Normalization)

@@ -1,38 +1,25 @@
-"""`lineside convert`, whole: real runs in, real bundles out, and refusals that leave nothing."""
+"""`lineside convert`, whole: real runs in, real bundles out."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+import json
+import zipfile
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-
-pytest.importorskip("tensorflow", reason="converting needs the extra 'convert'")
 
 from lineside.bundle import Bundle, open_bundle
 from lineside.dataset import load_tensors
-from lineside.errors import (
-    ConvertError,
-    DatasetError,
-    InputError,
-    MessageError,
-    ParityError,
-    RunError,
-    StorageError,
-)
 from lineside.inspector import Inspector
 from lineside.run import Run, open_run
 from lineside.runtime.golden import golden_frame
-from lineside_convert.command import convert
+from lineside_convert.tflite.metadata import read_metadata
 from tests.support.command import lineside
 
-ROOT = Path(__file__).parents[2]
+EPOCH = 1_760_000_000  # 2025-10-09 08:53:20 UTC
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +30,6 @@ def bundle(bundle_folder: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def run(run_folder: Path) -> Run:
     return open_run(run_folder)
-
-
-def attempt(*args: object) -> Result:
-    """`lineside convert ARGS` in this process: for what is refused before TensorFlow is asked."""
-    return CliRunner().invoke(convert, [str(arg) for arg in args])
 
 
 # ---- what a bundle holds
@@ -161,6 +143,14 @@ def test_what_ran_it(bundle: Bundle) -> None:
     assert bundle.manifest.measured["device"].endswith("cores")
 
 
+def test_other_tools_read_what_it_is(bundle: Bundle) -> None:
+    said = read_metadata(bundle.model)
+    assert said.present
+    assert (said.name, said.version) == (bundle.manifest.name, bundle.manifest.version)
+    assert said.labels == tuple(label.name for label in bundle.manifest.labels)
+    assert said.description == "Made by lineside convert, scheme static_wi8_ai8."
+
+
 def test_the_report_shows_float_beside_int8(bundle: Bundle) -> None:
     report = bundle.files["report.html"].decode()
     assert "float" in report
@@ -174,159 +164,67 @@ def test_no_path_of_this_machine_is_in_it(bundle: Bundle, run: Run) -> None:
         assert str(run.path).encode() not in bundle.files[name]
 
 
-def test_the_same_run_gives_the_same_bytes(
-    run_folder: Path, bundle: Bundle, tmp_path: Path
-) -> None:
-    out = tmp_path / "deep" / "again"
-    said = lineside(
-        "convert", run_folder, "--out", out, "--name", "cells", "--version", "2.0.1", "--zip"
-    ).stdout
-    again, zipped = open_bundle(out), open_bundle(tmp_path / "deep" / "again.zip")
-    assert zipped.digest == again.digest
-    assert (again.manifest.name, again.manifest.version) == ("cells", "2.0.1")
-    same = [name for name in bundle.files if name.startswith(("model", "golden"))]
-    assert {name: again.files[name] for name in same} == {name: bundle.files[name] for name in same}
-    assert again.manifest.golden == bundle.manifest.golden
-    assert again.digest in said
-    assert "balanced accuracy" in said
-    assert sorted(path.name for path in out.parent.iterdir()) == ["again", "again.zip"]
-
-
-# ---- what is refused before the work begins
-
-
-def test_options_that_cannot_be_used(run_folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "b"
-    for args, kind, message in (
-        (["--name", "a/b"], MessageError, "--name 'a/b' is refused: 1 to 64 of the characters"),
-        (["--version", "1.4"], InputError, "--version '1.4' is refused: three numbers as in"),
-        (["--escape-cost", "0"], InputError, "the cost 'escape' must be a number above 0, got 0"),
-        (["--review-cost", "nan"], InputError, "the cost 'review' must be a number above 0"),
-    ):
-        result = attempt(run_folder, "--out", out, *args)
-        assert isinstance(result.exception, kind)
-        assert message in str(result.exception)
-    assert "0<=x<=100" in attempt(run_folder, "--out", out, "--max-flips", "101").output
-    assert not out.exists()
-
-
-def test_what_is_there_is_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "mine").touch()
-    result = attempt(run_folder, "--out", tmp_path / "b")
-    assert isinstance(result.exception, StorageError)
-    assert "is there already: choose another name, or remove it" in str(result.exception)
-    (tmp_path / "c.zip").write_text("mine")
-    result = attempt(run_folder, "--out", tmp_path / "c", "--zip")
-    assert "c.zip is there already" in str(result.exception)
-    assert (tmp_path / "c.zip").read_text() == "mine"
-
-
-def test_what_is_no_run(tmp_path: Path) -> None:
-    result = attempt(tmp_path / "nothing", "--out", tmp_path / "b")
-    assert isinstance(result.exception, RunError)
-    assert "is no run: a folder written by 'lineside train' is expected" in str(result.exception)
-
-
-def test_photos_that_are_gone(run_folder: Path, tmp_path: Path) -> None:
-    result = attempt(run_folder, "--out", tmp_path / "b", "--data", tmp_path / "gone")
-    assert isinstance(result.exception, RunError)
-    assert "say where they are with --data DIR" in str(result.exception)
-
-
-@pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_a_photo_that_was_changed(run: Run, cells: Path, tmp_path: Path, part: str) -> None:
-    data = Path(shutil.copytree(cells, tmp_path / "moved"))
-    row = next(row for row in run.split if row.part == part)
-    other = next(other for other in run.split if other.sha256 != row.sha256)
-    shutil.copy(cells / other.file, data / row.file)
-    result = attempt(run.path, "--out", tmp_path / "b", "--data", data)
-    assert isinstance(result.exception, DatasetError)
-    expected = f"{row.file!r} was changed: sha256 {row.sha256} is expected, got {other.sha256}"
-    assert str(result.exception) == expected
-    (data / row.file).unlink()
-    result = attempt(run.path, "--out", tmp_path / "b", "--data", data)
-    assert isinstance(result.exception, DatasetError)
-    assert f"{row.file!r} can't be read from {data}" in str(result.exception)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["moved"]
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-def test_a_full_disk(run_folder: Path, tiny_disk: Path) -> None:
-    result = attempt(run_folder, "--out", tiny_disk / "b")
-    assert isinstance(result.exception, StorageError)
-    assert "the disk is full; free some space and run it again" in str(result.exception)
-    assert list(tiny_disk.iterdir()) == []
-
-
-# ---- models that can't become a bundle
-
-
-WRONG = {
-    "not_a_number": "the Keras model's logits are not finite (NaN or infinite): train it again",
-    "constant": "the int8 model gives the same answer for every image",
-    "of_code": "of_code.keras can't be loaded: Requested the deserialization of a `Lambda` layer",
-    "of_three_labels": "(None, 64, 64, 1) to (None, 2) is expected, got (None, 64, 64, 1) to (",
-    "damaged": "damaged.keras can't be loaded",
-}
+# ---- again
 
 
 @pytest.fixture(scope="module")
-def networks(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A .keras file for each way to be wrong: see `tests.support.networks`."""
-    out = tmp_path_factory.mktemp("networks")
-    command = [sys.executable, "-m", "tests.support.networks", run_folder, out, *WRONG]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    return out
+def again(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """The same run in another process, signed: the bundle, the public key, and what was said."""
+    folder = tmp_path_factory.mktemp("again")
+    lineside("keys", "new", "plant", "--out", folder)
+    env = {"PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": str(EPOCH)}
+    out = folder / "deep" / "b"
+    key = folder / "plant.pem"
+    said = lineside("convert", run_folder, "--out", out, "--zip", "--sign", key, env=env).stdout
+    assert sorted(path.name for path in out.parent.iterdir()) == ["b", "b.zip"]
+    return out, folder / "plant.pub.pem", said
 
 
-@pytest.fixture
-def wrong_run(run_folder: Path, networks: Path, tmp_path: Path) -> Any:  # noqa: ANN401 - a function
-    """Gives a copy of the run with another network."""
-
-    def make(kind: str) -> Path:
-        folder = Path(shutil.copytree(run_folder, tmp_path / kind))
-        shutil.copy(networks / f"{kind}.keras", folder / "model.keras")
-        return folder
-
-    return make
+def of_the_moment(bundle: Bundle) -> dict[str, Any]:
+    """The manifest, without what may differ; the report is dated, and tells the time it took."""
+    manifest = json.loads(bundle.files["manifest.json"])
+    for name in ("created", "measured"):
+        manifest.pop(name)
+    manifest["files"].pop("report.html")
+    return manifest
 
 
-def test_a_network_that_int8_ruins(wrong_run: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    result = attempt(wrong_run("outgrown"), "--out", tmp_path / "b")
-    assert isinstance(result.exception, ParityError)
-    message = str(result.exception)
-    assert "the int8 model's verdict differs from the Keras model's on" in message
-    assert "of 36 images of val, at most 1 may: " in message
-    assert ".png (" in message
-    assert "No bundle was written" in message
-    assert "--max-flips" in message
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["outgrown"]
+def test_the_same_run_gives_the_same_bytes(again: tuple[Path, Path, str], bundle: Bundle) -> None:
+    other = open_bundle(again[0])
+    same = [name for name in bundle.files if name.startswith(("model", "golden"))]
+    assert len(same) > 4
+    assert {name: other.files[name] for name in same} == {name: bundle.files[name] for name in same}
+    assert of_the_moment(other) == of_the_moment(bundle)
 
 
-def test_a_network_that_kills_the_converter(wrong_run: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    result = attempt(wrong_run("recurrent"), "--out", tmp_path / "b")
-    assert isinstance(result.exception, ConvertError)
-    assert "TensorFlow was killed by SIG" in str(result.exception)
-    assert "GRU and LSTM need unroll=True" in str(result.exception)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["recurrent"]
+def test_a_build_has_the_date_that_it_is_given(again: tuple[Path, Path, str]) -> None:
+    at = datetime.fromtimestamp(EPOCH, timezone.utc)
+    assert open_bundle(again[0]).manifest.created == at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    with zipfile.ZipFile(again[0].with_name("b.zip")) as archive:
+        dates = {info.date_time for info in archive.infolist()}
+    assert dates == {(at.year, at.month, at.day, at.hour, at.minute, at.second)}
 
 
-@pytest.mark.parametrize("kind", WRONG)
-def test_a_network_that_is_refused(networks: Path, kind: str) -> None:
-    said = (networks / f"{kind}.said").read_text()
-    assert WRONG[kind] in said
-    assert "\n" not in said
+def test_the_zip_is_the_same(again: tuple[Path, Path, str]) -> None:
+    folder, zipped = open_bundle(again[0]), open_bundle(again[0].with_name("b.zip"))
+    assert dict(zipped.files) == dict(folder.files)
+    assert zipped.digest == folder.digest
+
+
+def test_it_is_signed(again: tuple[Path, Path, str]) -> None:
+    out, public, said = again
+    assert said.splitlines()[-2].endswith(", signed")
+    found = lineside("verify", out, "--trust", public).stdout
+    assert open_bundle(out, trust=public.read_bytes()).signed_by in found
+    lineside("verify", out.with_name("b.zip"), "--trust", public)
+
+
+def test_what_is_said(again: tuple[Path, Path, str]) -> None:
+    out, _, said = again
+    assert "balanced accuracy" in said
+    assert "scheme: static_wi8_ai8, " in said
+    assert "verdict flips on val: " in said
+    assert "speed: " in said
+    assert "runtime: ai-edge-litert " in said
+    assert open_bundle(out).digest in said
+    assert f"Next: lineside inspect {out} IMAGE…" in said

@@ -92,7 +92,7 @@ def test_models_of_others_in_int8(
     networks, labels, cells = of_the_cells
     trials = prepared(
         workshop, networks / model, labels=labels, data=cells, scheme=STATIC,
-        normalization=normalization,
+        normalization=normalization, calibration=60,
     )  # fmt: skip
     subject = trials.subject
     assert (subject.own_kind, subject.kind, subject.layout) == (own_kind, kind, layout)
@@ -323,33 +323,40 @@ def test_images_measure_a_quantized_file(cells: Path, tmp_path: Path) -> None:
 # ---- labels
 
 
-def test_which_are_good(float_file: Path, tmp_path: Path) -> None:
-    for args, good in (
-        ([], [False, True]),
-        (["--good", "defective"], [True, False]),
-        (["--sort"], [True, True]),
-    ):
-        out = tmp_path / "-".join(["b", *map(str, args)])
-        bundle = bundle_of(float_file, *args, out=out)
-        assert [label.good for label in bundle.manifest.labels] == good
-        score = "uncertainty" if "--sort" in args else "p_not_good"
-        assert bundle.manifest.decision.score == score
+@pytest.mark.parametrize(
+    ("options", "good"),
+    [
+        ({}, [False, True]),
+        ({"good": ("defective",)}, [True, False]),
+        ({"sort": True}, [True, True]),
+    ],
+)
+def test_which_are_good(
+    float_file: Path, workshop: Workshop, options: dict[str, Any], good: list[bool]
+) -> None:
+    subject = prepared(workshop, float_file, **options).subject
+    assert [label.good for label in subject.labels] == good
 
 
-def test_the_files_own_labels_give_way(float_file: Path, tmp_path: Path) -> None:
-    bundle = bundle_of(float_file, "--labels", lines(tmp_path, "bad", "ok"), out=tmp_path / "b")
-    assert [(label.name, label.good) for label in bundle.manifest.labels] == [
-        ("bad", False),
-        ("ok", True),
-    ]
+def test_sorting(float_file: Path, tmp_path: Path) -> None:
+    bundle = bundle_of(float_file, "--sort", out=tmp_path / "b")
+    assert bundle.manifest.decision.score == "uncertainty"
+    assert bundle.manifest.decision.limits.ng is None
 
 
-def test_labels_of_one_name_are_told_apart(float_file: Path, tmp_path: Path) -> None:
-    bundle = bundle_of(
-        float_file, "--labels", lines(tmp_path, "crane", "crane"), out=tmp_path / "b"
-    )
-    assert [label.name for label in bundle.manifest.labels] == ["crane", "crane (2)"]
-    assert "Labels of the same name were told apart by their line number." in bundle.manifest.notes
+def test_the_files_own_labels_give_way(
+    float_file: Path, workshop: Workshop, tmp_path: Path
+) -> None:
+    subject = prepared(workshop, float_file, labels=lines(tmp_path, "bad", "ok")).subject
+    assert [(label.name, label.good) for label in subject.labels] == [("bad", False), ("ok", True)]
+
+
+def test_labels_of_one_name_are_told_apart(
+    float_file: Path, workshop: Workshop, tmp_path: Path
+) -> None:
+    subject = prepared(workshop, float_file, labels=lines(tmp_path, "crane", "crane")).subject
+    assert [label.name for label in subject.labels] == ["crane", "crane (2)"]
+    assert "Labels of the same name were told apart by their line number." in subject.notes
 
 
 def test_what_is_written_is_read_back(chosen: tuple[Bundle, Path], tmp_path: Path) -> None:
