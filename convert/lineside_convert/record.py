@@ -296,8 +296,8 @@ def _settings(facts: Facts) -> list[tuple[str, str]]:
     said = [(f"train: {key}", text) for key, text in train]
     said.append(("scheme", facts.candidate.scheme))
     if how:
-        sample = f"{len(facts.sample)} images of train, balanced by label; ranges: {how['ranges']}"
-        said.append(("calibration", sample))
+        said.append(("calibration", f"{len(facts.sample)} images of train, balanced by label"))
+        said += [(f"int8: {key}", str(value)) for key, value in how.items()]
     said += [(f"cost of {name}", f"{cost:g}") for name, cost in facts.decision.costs.items()]
     if is_sorting(facts.subject.labels):
         said.append(("task", "sorting: no label means a bad part"))

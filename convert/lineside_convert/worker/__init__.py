@@ -6,6 +6,7 @@ the parent (`lineside_convert.workshop`) starts another one where it died, and g
 the first left in the folder that both share:
 
     original.tflite         the model in float32, as every scheme but `unchanged` begins with it
+    rounded.tflite          the same, its weights on the steps of int8
     calibration.npy         uint8, n x h x w x channels, from the parent
     val.npy, test.npy       the same
     NAME.tflite             what was made

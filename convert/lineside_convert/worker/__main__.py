@@ -9,15 +9,18 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
 from lineside.errors import ConvertError, LinesideError
+from lineside.runtime.feed import make_feed
 from lineside_convert.scheme import parse_scheme
+from lineside_convert.tflite.graph import read_graph
 from lineside_convert.worker import layers, original, ranges, score
-from lineside_convert.worker.edit import shift_last_bias
+from lineside_convert.worker.biases import correct_biases
 from lineside_convert.worker.protocol import (
     REQUESTS,
     AnyRequest,
@@ -31,6 +34,9 @@ from lineside_convert.worker.protocol import (
     Reply,
     Scored,
 )
+
+CORRECTED_BY: Final = 64
+"""Calibration images that biases are corrected by."""
 
 
 class Worker:
@@ -79,12 +85,20 @@ class Worker:
 
         scheme = parse_scheme(request.scheme)
         found = ranges.read_ranges(self._folder)[request.ranges] if scheme.calibrated else {}
-        model = (self._folder / "original.tflite").read_bytes()
-        if request.shift:
-            model = shift_last_bias(model, request.shift)
+        original_model = (self._folder / "original.tflite").read_bytes()
+        rounded = self._folder / ranges.ROUNDED
+        is_int8 = scheme.calibrated or scheme.base == "weights_wi8_af32"
+        begin = rounded.read_bytes() if is_int8 and rounded.exists() else original_model
+        made = make(begin, scheme, found)
+        if request.corrected:
+            way = (request.layout, request.normalization)
+            models = (made, original_model)
+            feeds = [make_feed(ranges.input_of(read_graph(one), *way)) for one in models]
+            pixels = np.load(self._folder / "calibration.npy", mmap_mode="r")[:CORRECTED_BY]
+            made = correct_biases(made, original_model, pixels, (feeds[0], feeds[1]))
         out = self._folder / request.out
         out.parent.mkdir(exist_ok=True)
-        out.write_bytes(make(model, scheme, found))
+        out.write_bytes(made)
 
 
 def main() -> None:

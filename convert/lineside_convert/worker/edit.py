@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from lineside.errors import ConvertError
 from lineside.extras import require
@@ -29,7 +30,7 @@ def cut_last_activation(model: bytes, kind: str) -> tuple[bytes, str]:
     logits = {"class_probabilities": "class_logits", "binary_probability": "binary_logit"}.get(kind)
     if logits is None:
         return model, kind
-    tree = _unpack(model)
+    tree = unpack(model)
     graph = tree.subgraphs[0]
     last = graph.operators[-1]
     end, start = int(graph.outputs[0]), int(last.inputs[0])
@@ -41,40 +42,7 @@ def cut_last_activation(model: bytes, kind: str) -> tuple[bytes, str]:
     for signature in tree.signatureDefs or []:
         for output in signature.outputs or []:
             output.tensorIndex = start if output.tensorIndex == end else output.tensorIndex
-    return _pack(tree), logits
-
-
-def shift_last_bias(model: bytes, shift: Sequence[float]) -> bytes:
-    """Add something to the biases of the layer that makes the output.
-
-    Args:
-        model: a .tflite in float32.
-        shift: one value for each output.
-
-    Raises:
-        ConvertError: it ends in no layer with a bias for each output.
-    """
-    schema = require("ai_edge_litert.schema_py_generated", extra="convert")
-    tree = _unpack(model)
-    graph = tree.subgraphs[0]
-    last = graph.operators[-1]
-    code = tree.operatorCodes[last.opcodeIndex]
-    known = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.CONV_2D)
-    has_bias = len(last.inputs) > 2 and last.inputs[2] >= 0
-    data = tree.buffers[graph.tensors[last.inputs[2]].buffer].data if has_bias else None
-    if max(code.builtinCode, code.deprecatedBuiltinCode) not in known or data is None:
-        msg = "the model does not end in a layer with a bias"
-        raise ConvertError(msg)
-    bias = np.asarray(data, np.uint8).view(np.float32)
-    if bias.shape != (len(shift),):
-        msg = f"the last layer has {bias.size} biases, {len(shift)} are expected"
-        raise ConvertError(msg)
-    shifted = bias + np.asarray(shift, np.float32)
-    buffer = schema.BufferT()
-    buffer.data = shifted.view(np.uint8)
-    tree.buffers.append(buffer)  # the old one may be shared
-    graph.tensors[last.inputs[2]].buffer = len(tree.buffers) - 1
-    return _pack(tree)
+    return pack(tree), logits
 
 
 def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:
@@ -85,20 +53,20 @@ def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:
         ranges: index of a tensor -> its least and its greatest value.
     """
     schema = require("ai_edge_litert.schema_py_generated", extra="convert")
-    tree = _unpack(model)
+    tree = unpack(model)
     tensors = tree.subgraphs[0].tensors
     for index, (low, high) in ranges.items():
         quantization = schema.QuantizationParametersT()
         quantization.min, quantization.max = [low], [high]
         tensors[index].quantization = quantization
-    return _pack(tree)
+    return pack(tree)
 
 
 def without_metadata(model: bytes) -> bytes:
     """Leave out what a file says of itself: it is of the file as it was."""
     if METADATA not in model:
         return model
-    tree = _unpack(model)
+    tree = unpack(model)
     kept = []
     for entry in tree.metadata or []:
         if entry.name == METADATA:
@@ -106,7 +74,7 @@ def without_metadata(model: bytes) -> bytes:
         else:
             kept.append(entry)
     tree.metadata = kept
-    return _pack(tree)
+    return pack(tree)
 
 
 def rename_layers(model: bytes, layers: Collection[str], last: str) -> bytes:
@@ -120,7 +88,7 @@ def rename_layers(model: bytes, layers: Collection[str], last: str) -> bytes:
         layers: the names that Keras has for its layers.
         last: the one that makes the output.
     """
-    tree = _unpack(model)
+    tree = unpack(model)
     tensors = tree.subgraphs[0].tensors
     tensors[tree.subgraphs[0].outputs[0]].name = f"{last}/output".encode()
     renamed = [keras_path(tensor.name.decode(), layers).encode() for tensor in tensors]
@@ -129,7 +97,7 @@ def rename_layers(model: bytes, layers: Collection[str], last: str) -> bytes:
     for tensor, name in zip(tensors, renamed, strict=True):
         if often[name] == 1:
             tensor.name = name
-    return _pack(tree)
+    return pack(tree)
 
 
 def keras_path(name: str, layers: Collection[str]) -> str:
@@ -142,7 +110,12 @@ def keras_path(name: str, layers: Collection[str]) -> str:
     return ";".join("/".join(map(layer, path.split("/"))) for path in name.split(";"))
 
 
-def _unpack(model: bytes) -> Any:  # noqa: ANN401 - generated code without types
+def unpack(model: bytes) -> Any:  # noqa: ANN401 - generated code without types
+    """Take a .tflite apart.
+
+    Raises:
+        ConvertError: it is damaged.
+    """
     schema = require("ai_edge_litert.schema_py_generated", extra="convert")
     try:
         return schema.ModelT.InitFromPackedBuf(model, 0)
@@ -151,8 +124,23 @@ def _unpack(model: bytes) -> Any:  # noqa: ANN401 - generated code without types
         raise ConvertError(msg) from error
 
 
-def _pack(tree: Any) -> bytes:  # noqa: ANN401 - the same
+def pack(tree: Any) -> bytes:  # noqa: ANN401 - the same
+    """Put a .tflite together."""
     flatbuffers = require("flatbuffers", extra="convert")
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(tree.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def set_floats(tree: Any, tensor: Any, values: npt.NDArray[np.floating]) -> None:  # noqa: ANN401
+    """Give a constant tensor other values, as float32."""
+    set_data(tree, tensor, values.astype(np.float32))
+
+
+def set_data(tree: Any, tensor: Any, values: npt.NDArray[Any]) -> None:  # noqa: ANN401 - the same
+    """Give a constant tensor other values, as they are to be stored."""
+    schema = require("ai_edge_litert.schema_py_generated", extra="convert")
+    buffer = schema.BufferT()
+    buffer.data = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+    tree.buffers.append(buffer)  # the old one may be shared
+    tensor.buffer = len(tree.buffers) - 1

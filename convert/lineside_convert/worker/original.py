@@ -91,6 +91,7 @@ def load(request: Load, folder: Path) -> Ready:
     kind = output_kind(content, original.values)
     content, kept = cut_last_activation(content, kind)
     (folder / "original.tflite").write_bytes(content)
+    (folder / "rounded.tflite").unlink(missing_ok=True)  # of what was loaded before
     sides = original.shape if layout == "nhwc" else (*original.shape[1:], original.shape[0])
     told = Loaded(
         height=sides[0],

@@ -50,20 +50,26 @@ class Ask(Request, frozen=True, kw_only=True, tag="ask"):
 
 
 class Calibrate(Request, frozen=True, kw_only=True, tag="calibrate"):
-    """Find the ranges of all tensors of original.tflite on calibration.npy. Answered by `Done`."""
+    """Round the weights of original.tflite, and find the ranges of all its tensors.
+
+    Both by calibration.npy. What static and weights schemes begin with afterwards is
+    rounded.tflite. Answered by `Done`.
+    """
 
     layout: Layout = "nhwc"
     normalization: Normalization | None = None
 
 
 class Make(Request, frozen=True, kw_only=True, tag="make"):
-    """Make a scheme of original.tflite. Answered by `Done`."""
+    """Make a scheme of original.tflite, or of rounded.tflite. Answered by `Done`."""
 
     scheme: str
     out: str
     ranges: str = "minmax"
-    shift: list[float] = []
-    """Added to the biases of the last layer, one value for each output."""
+    corrected: bool = False
+    """Whether biases take back what a static scheme is off in the mean."""
+    layout: Layout = "nhwc"
+    normalization: Normalization | None = None
 
 
 class Errors(Request, frozen=True, kw_only=True, tag="errors"):

@@ -29,10 +29,12 @@ from lineside_convert.tflite.graph import Graph, read_graph
 from lineside_convert.worker.edit import Range
 from lineside_convert.worker.probe import Probe
 from lineside_convert.worker.protocol import Calibrate, Layout
+from lineside_convert.worker.weights import round_weights
 
 METHODS: Final = ("minmax", "percentile", "mse")
 
 FILE: Final = "ranges.json"
+ROUNDED: Final = "rounded.tflite"
 
 _KEPT: Final = 1024
 """Values of a tensor that are kept of each image, at random."""
@@ -48,7 +50,7 @@ Ranges = dict[str, dict[int, Range]]
 
 
 def calibrate(request: Calibrate, folder: Path) -> None:
-    """Find the ranges of all tensors of original.tflite, and write them down.
+    """Round the weights of original.tflite, find the ranges of its tensors, write both down.
 
     Raises:
         ConvertError: it has loops.
@@ -61,13 +63,16 @@ def calibrate(request: Calibrate, folder: Path) -> None:
             "unroll=True, or take a scheme without calibration"
         )
         raise ConvertError(msg)
+    feed = make_feed(input_of(graph, request.layout, request.normalization))
+    pictures = np.load(folder / "calibration.npy", mmap_mode="r")
+    model = round_weights(model, pictures, feed)
+    (folder / ROUNDED).write_bytes(model)
     probe = Probe(model)
     given = graph.subgraphs[0].inputs[0]
-    feed = make_feed(input_of(graph, request.layout, request.normalization))
     calculated = sorted({index for op in graph.operators for index in op.outputs})
     found = {index: _Values() for index in calculated if graph.tensors[index].dtype == "float32"}
     random = np.random.default_rng(0)
-    for pixels in np.load(folder / "calibration.npy", mmap_mode="r"):
+    for pixels in pictures:
         probe.run(feed(np.ascontiguousarray(pixels))[np.newaxis])
         for index, values in found.items():
             values.add(probe.real(index), random)
