@@ -252,7 +252,7 @@ class Trials:
         return file
 
     def _make_plain(self, scheme: str) -> tuple[str, dict[str, Any]]:
-        """Make a scheme without ranges; int8 weights are rounded by the images, if there are any."""
+        """Make a scheme without ranges; int8 weights are rounded by the images, if any."""
         if scheme != WEIGHTS or self.photos is None:
             return self._make(scheme), {}
         try:
