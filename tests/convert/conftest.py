@@ -32,7 +32,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 def networks(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models of Keras, made of the run's: see `tests.support.networks`."""
     out = tmp_path_factory.mktemp("networks")
-    command = [sys.executable, "-m", "tests.support.networks", run_folder, out]
+    command = [sys.executable, "-m", "tests.support.networks", str(run_folder), str(out)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     return out
 
