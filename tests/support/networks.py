@@ -150,7 +150,7 @@ def of_code(_run: Model, out: Path) -> Model:
     """Holds Python code, which writes a file where it is run."""
     mark = str(out / "executed")
     pixels = keras.Input(SHAPE)
-    code = keras.layers.Lambda(lambda t, mark=mark: (open(mark, "w"), t / 255.0)[1])  # noqa: PTH123
+    code = keras.layers.Lambda(lambda t, mark=mark: (open(mark, "w"), t / 255.0)[1])  # noqa: PTH123, SIM115
     model = _dense(pixels, code(pixels))
     Path(mark).unlink()
     return model
