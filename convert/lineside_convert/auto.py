@@ -29,7 +29,7 @@ from lineside_convert.trials import Candidate, Trials
 _MOVES_DATA: Final = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """Operators at the ends of a model that XNNPACK leaves out, at no cost worth a float layer."""
 
-_STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_STEPS: Final = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """How many layers stay in float, one try after the other."""
 
 
@@ -97,7 +97,7 @@ class _Search:
             self._leave_in_float(static)
             best = self._made(self._slow_in_float(static)) or static
         # All layers in int8 may be nonsense, and some of them fine.
-        if self._trials.calibrated and (best is None or not self._holds(best)):
+        if self._trials.maker.calibrated and (best is None or not self._holds(best)):
             self._search(best)
         holding = [one for one in self._tried if isinstance(one, Candidate) and self._holds(one)]
         if not holding:
@@ -174,12 +174,12 @@ class _Search:
         """For each layer the signal-to-noise ratio of the logits, in dB, if it alone is int8."""
         trials = self._trials
         layers = [op.layer for op in trials.original_graph.operators]
-        signal = max(trials.signal(), 1e-12)
+        signal = max(trials.maker.signal(), 1e-12)
         found = {}
         for layer in track(layers, what="Finding what int8 hurts"):
             others = ",".join(other for other in layers if other != layer)
             try:
-                noise = trials.noise(f"{STATIC}+float({others})")
+                noise = trials.maker.noise(f"{STATIC}+float({others})")
             except ConvertError:  # it can't be int8 by itself: no reason to blame it
                 continue
             found[layer] = round(20 * math.log10(signal / max(noise, 1e-9)), 2)

@@ -16,10 +16,11 @@ from lineside.progress import working
 from lineside.run import SplitPart, SplitRow
 from lineside_convert.calibration import balanced_sample, with_full_range
 from lineside_convert.golden import test_pictures
+from lineside_convert.making import PROBED
 from lineside_convert.options import Options
 from lineside_convert.source import Photos, Source, Subject, understand
 from lineside_convert.tflite.examine import examine
-from lineside_convert.trials import PROBED, Trials
+from lineside_convert.trials import Trials
 from lineside_convert.worker.protocol import Load, Loaded
 from lineside_convert.workshop import Workshop
 
