@@ -34,6 +34,7 @@ from lineside_convert.worker.protocol import (
     Reply,
     Scored,
 )
+from lineside_convert.worker.weights import unround
 
 CORRECTED_BY: Final = 64
 """Calibration images that biases are corrected by."""
@@ -88,7 +89,9 @@ class Worker:
         original_model = (self._folder / "original.tflite").read_bytes()
         rounded = self._folder / ranges.ROUNDED
         is_int8 = scheme.calibrated or scheme.base == "weights_wi8_af32"
-        begin = rounded.read_bytes() if is_int8 and rounded.exists() else original_model
+        begin = original_model
+        if is_int8 and rounded.exists():
+            begin = unround(rounded.read_bytes(), original_model, scheme.in_float)
         made = make(begin, scheme, found)
         if request.corrected:
             way = (request.layout, request.normalization)

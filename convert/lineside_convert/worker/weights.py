@@ -17,7 +17,7 @@ each channel the greatest one stays as it is, and with it the step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,6 +59,27 @@ def round_weights(model: bytes, pixels: Pixels, feed: Feed) -> bytes:
     for op in layers:
         weights, *bias = op.inputs[1:]
         _round_layer(tree, graph, op, seen.pop(op.index), weights, bias[0] if bias else -1)
+    return pack(tree)
+
+
+def unround(rounded: bytes, model: bytes, names: Collection[str]) -> bytes:
+    """Give layers that stay in float their own weights and biases back.
+
+    Args:
+        rounded: what `round_weights` made.
+        model: of this.
+        names: of layers, or of operators for all of a kind.
+    """
+    if not names:
+        return rounded
+    tree, before = unpack(rounded), unpack(model)
+    graph = read_graph(model)
+    tensors = tree.subgraphs[0].tensors
+    for op in graph.operators:
+        if not {op.layer, op.op}.isdisjoint(names) and _can_be_rounded(graph, op):
+            for index in op.inputs[1:]:
+                if index >= 0:
+                    set_floats(tree, tensors[index], _floats(before, index))
     return pack(tree)
 
 
