@@ -45,6 +45,9 @@ from lineside_convert.calibration import balanced_sample
 POINTS: Final = 0.5
 """Of balanced accuracy within which a model counts as brought back; one image always may."""
 
+RELAXED: Final = "5"
+"""Percent of verdicts that may flip where only the balanced accuracy is asked for."""
+
 CALIBRATION: Final = 200
 """Images, as many as `lineside convert` takes."""
 
@@ -189,7 +192,7 @@ def main(names: Sequence[str]) -> None:
             rows.append(f"| {title} | skipped: {error} |" + " |" * 7)
             continue
         rows += _rows(title, run)
-        print("\n".join(rows[-3:]), flush=True)
+        print("\n".join(rows[-4:]), flush=True)
     if not names:
         write_section(
             "rescue", "Models that int8 breaks", "make bench-rescue", _TEXT + "\n".join(rows)
@@ -197,7 +200,8 @@ def main(names: Sequence[str]) -> None:
 
 
 def _rows(title: str, run: Run) -> list[str]:
-    floats, auto = make_bundle(run, "float32", "--max-flips", "100"), make_bundle(run, "auto")
+    floats, auto = make_bundle(run, "float32"), make_bundle(run, "auto")
+    relaxed = make_bundle(run, "auto", "--max-flips", RELAXED, "--max-loss", str(POINTS))
     pixels, broken = pixels_of(run, "test"), plain_int8(run)
     # Verdicts of the plain model by auto's limits: it comes without any.
     contenders = [
@@ -209,7 +213,13 @@ def _rows(title: str, run: Run) -> list[str]:
             figures_of(compared(run, auto, logits_of(broken, pixels))),
         ),
         Contender(
-            "lineside, auto",
+            f"auto, up to {RELAXED} % flips",
+            in_words(relaxed.manifest.model.scheme),
+            relaxed.model,
+            figures_of(answers_of(run, relaxed)),
+        ),
+        Contender(
+            "auto",
             in_words(auto.manifest.model.scheme),
             auto.model,
             figures_of(answers_of(run, auto)),
@@ -242,8 +252,10 @@ _TEXT: Final = (
     "On test images, against Keras. `TFLiteConverter` is full int8 as its manual has it, with the "
     "200 training images that `lineside convert` calibrates with, and judged by the limits of "
     "`auto`'s bundle, since it has none of its own. `within`: balanced accuracy within max(1 "
-    "image, 0.5 points) of Keras; the interval is of the difference, as above. ms: the median of "
-    "an inference here by one thread, the three in turns.\n\n"
+    "image, 0.5 points) of Keras; the interval is of the difference, of 2,000 resamples. `auto` "
+    "allows 0.5 % of flipped verdicts, which asks for more than 0.5 points; the row above it "
+    f"shows what it takes if {RELAXED} % may flip. ms: the median of an inference here by one "
+    "thread, the four in turns.\n\n"
 )
 
 
