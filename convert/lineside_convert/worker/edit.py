@@ -139,8 +139,13 @@ def set_floats(tree: Any, tensor: Any, values: npt.NDArray[np.floating]) -> None
 
 def set_data(tree: Any, tensor: Any, values: npt.NDArray[Any]) -> None:  # noqa: ANN401 - the same
     """Give a constant tensor other values, as they are to be stored."""
+    data = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+    tensors = [one for graph in tree.subgraphs for one in graph.tensors]
+    if sum(one.buffer == tensor.buffer for one in tensors) == 1:
+        tree.buffers[tensor.buffer].data = data
+        return
     schema = require("ai_edge_litert.schema_py_generated", extra="convert")
     buffer = schema.BufferT()
-    buffer.data = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
-    tree.buffers.append(buffer)  # the old one may be shared
+    buffer.data = data
+    tree.buffers.append(buffer)  # others need the old one
     tensor.buffer = len(tree.buffers) - 1
