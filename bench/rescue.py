@@ -100,10 +100,6 @@ MODELS: Final[dict[str, tuple[str, Callable[[], Run]]]] = {
         "input layer: Rescaling, then one channel with a std of 1/200, undone; MobileNet, elpv",
         partial(_changed, "wide_input", "elpv"),
     ),
-    "wide-input-colour": (
-        "the same, trashnet",
-        partial(_changed, "wide_input", "trashnet"),
-    ),
     "mobilenet3": ("MobileNetV3-Small, 96 px, elpv", _mobilenet3),
 }
 
