@@ -17,7 +17,7 @@ from lineside_convert.tflite.graph import Graph, read_graph
 from lineside_convert.worker.biases import correct_biases
 from lineside_convert.worker.edit import pack, set_floats, unpack
 from lineside_convert.worker.ranges import input_of
-from lineside_convert.worker.weights import STEPS, round_weights
+from lineside_convert.worker.weights import STEPS, round_weights, unround
 from lineside_convert.workshop import Workshop
 from tests.support.converting import prepared
 from tests.support.shared import shared
@@ -135,6 +135,18 @@ def test_every_weight_is_on_a_step_and_the_greatest_stays(cells_cnn: Case) -> No
         assert np.abs(steps - np.round(steps)).max() < 1e-3
         assert np.abs(steps).max() <= STEPS + 1e-3
         assert np.isclose(np.abs(flat_after).max(), np.abs(flat_before).max(), rtol=1e-6)
+
+
+def test_layers_that_stay_in_float_keep_their_own_weights(depthwise: Case) -> None:
+    model, rounded = depthwise.model, rounded_to_nearest(depthwise.model)
+    layers = [op for op in read_graph(model).operators if op.op in WEIGHTED]
+    kept = {layers[1].layer, "FULLY_CONNECTED"}
+    mixed = unround(rounded, model, kept)
+    found = zip(layers, weights_of(mixed), weights_of(model), weights_of(rounded), strict=True)
+    for op, (_, after), (_, own), (_, on_steps) in found:
+        is_kept = op.layer in kept or op.op in kept
+        assert not np.array_equal(own, on_steps)
+        assert np.array_equal(after, own if is_kept else on_steps)
 
 
 def means(model: bytes, pictures: npt.NDArray[np.uint8], graph: Graph) -> Floats:
