@@ -74,6 +74,9 @@ bench-rescue: setup
 	$(BIN)/python bench/rescue.py
 
 # The wheels for 64-bit arm under emulation: do they answer as this machine's? Debian only.
+bench-auto: setup
+	$(BIN)/python bench/auto_grid.py
+
 arm64: setup
 	$(BIN)/python bench/arm64.py
 

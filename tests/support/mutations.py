@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import random
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -124,10 +126,18 @@ def _structure(model: bytes) -> list[int]:
     return places
 
 
+def _end_of_model(model: bytes) -> int:
+    """Where the archive of labels begins that may lie behind a model: it can do without that."""
+    if not zipfile.is_zipfile(io.BytesIO(model)):
+        return len(model)
+    with zipfile.ZipFile(io.BytesIO(model)) as archive:
+        return min(entry.header_offset for entry in archive.infolist())
+
+
 def _mutate(model: bytes, structure: Sequence[int], way: str, rng: random.Random) -> bytes:
     changed = bytearray(model)
     if way == "cut":
-        return bytes(changed[: rng.randrange(len(changed))])
+        return bytes(changed[: rng.randrange(_end_of_model(model))])
     if way == "flips":
         for _ in range(rng.choice((1, 1, 2, 4, 16))):
             at = rng.randrange(len(changed)) if rng.random() < 0.3 else rng.choice(structure)
