@@ -177,7 +177,7 @@ class Parity(Struct, frozen=True, kw_only=True):
     """The largest difference of a defect score."""
     expected_flips: float | None = None
     """The share of new images that is to be expected with another verdict: limits chosen on one
-    half of the images, flips counted on the other.
+    half of the images, the models' differences tried on the other.
     """
 
 

@@ -210,10 +210,15 @@ class _Search:
         raise ConvertError(why)
 
     def _rank(self, candidate: Candidate) -> tuple[int, int]:
-        """Without a bench file: int8 first, then the smaller file."""
+        """Without a bench file: int8 first, then the smaller file.
+
+        A mixed scheme is int8 as long as it saves more than float16 does.
+        """
+        half = self._made("float16")
+        is_small = half is None or len(candidate.model) < len(half.model)
         if candidate.scheme == UNCHANGED:
             order = 2
-        elif candidate.scheme.startswith(STATIC):
+        elif candidate.scheme.startswith(STATIC) and is_small:
             order = 1 if self._slow(candidate) else 0
         else:
             order = 3

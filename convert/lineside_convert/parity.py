@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lineside.decision import Answer, Decision, is_sorting
+from lineside.decision import Answer, Decision, defect_scores, is_sorting, softmax
 from lineside.errors import InputError, ParityError
 from lineside.limits import Costs, choose_decision
 from lineside.manifest import DecisionSpec, Label, Parity
@@ -19,6 +19,9 @@ SHOWN: Final = 10
 
 HALVINGS: Final = 10
 """How many times the images are halved to see what is to be expected of others."""
+
+DRAWN: Final = 32
+"""How many differences each image is given."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +84,27 @@ def compare(
 def expected_flips(
     truth: npt.NDArray[np.integer],
     original: npt.NDArray[np.float64],
-    converted: npt.NDArray[np.float64],
+    differences: npt.NDArray[np.float64],
     labels: Sequence[Label],
     costs: Costs,
 ) -> float:
     """The share of new images that will probably get another verdict from the converted model.
 
     The limits lie where no image of `val` flips, if there is such a place: so counting flips
-    there says too little of other images. Here limits are chosen on one half of the images and
-    flips are counted on the other, for HALVINGS halvings of each label's images, both ways round.
+    there says too little of other images. Here limits are chosen on one half of the images, for
+    HALVINGS halvings of each label's images, both ways round; and each image of the other half is
+    given DRAWN of the differences between both models, at random, to see whether its verdict
+    stays. There are more differences than images to count: they need no label.
 
     Args:
         truth: n indices into `labels`.
         original: n x labels, logits.
-        converted: the same.
+        differences: m x labels: by how much the converted model's logits are off, of any images.
         labels: in the order of the columns.
         costs: of wrong verdicts.
     """
     random = np.random.default_rng(0)
-    flips = 0
+    shares = []
     for _ in range(HALVINGS):
         first = np.zeros(len(truth), np.bool_)
         for label in np.unique(truth):
@@ -107,27 +112,36 @@ def expected_flips(
             # An odd one goes to either half.
             first[members[: (len(members) + int(random.integers(2))) // 2]] = True
         for half in (first, ~first):
-            flips += _flips_beyond(half, truth, original, converted, labels, costs)
-    return flips / (HALVINGS * len(truth))
+            try:
+                decision = choose_decision(truth[half], original[half], labels, costs=costs)
+            except InputError:  # a half without a good or a bad part
+                continue
+            others = original[~half][:, np.newaxis]
+            drawn = differences[random.integers(0, len(differences), (len(others), DRAWN))]
+            before = verdict_codes(others, decision, labels)
+            shares.append(np.mean(verdict_codes(others + drawn, decision, labels) != before))
+    return float(np.mean(shares)) if shares else 1.0
 
 
-def _flips_beyond(
-    half: npt.NDArray[np.bool_],
-    truth: npt.NDArray[np.integer],
-    original: npt.NDArray[np.float64],
-    converted: npt.NDArray[np.float64],
-    labels: Sequence[Label],
-    costs: Costs,
-) -> int:
-    """Flips outside of `half` under limits chosen on it."""
-    try:
-        decision = choose_decision(
-            truth[half], original[half], labels, costs=costs, twin=converted[half]
-        )
-    except InputError:  # a half without a good or a bad part
-        return 0
-    files = [""] * int((~half).sum())
-    return len(compare(files, original[~half], converted[~half], decision, labels)[1])
+def verdict_codes(
+    logits: npt.NDArray[np.float64], decision: DecisionSpec, labels: Sequence[Label]
+) -> npt.NDArray[np.intp]:
+    """A number for each verdict, the same for the same verdict.
+
+    Args:
+        logits: ... x labels.
+        decision: temperature and limits; when sorting, each label of an `ok` has its own number.
+        labels: in the order of the last axis.
+    """
+    flat = logits.reshape(-1, logits.shape[-1])
+    scores = defect_scores(softmax(flat, decision.temperature), labels)
+    review, ng = (
+        np.inf if limit is None else limit for limit in (decision.limits.review, decision.limits.ng)
+    )
+    codes = np.where(scores >= ng, -2, np.where(scores >= review, -1, 0))
+    if is_sorting(labels):
+        codes = np.where(codes == 0, flat.argmax(axis=1), codes)
+    return np.asarray(codes.reshape(logits.shape[:-1]))
 
 
 def _verdict(answer: Answer, labels: Sequence[Label]) -> str:

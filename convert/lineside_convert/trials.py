@@ -187,7 +187,9 @@ class Trials:
         out, scored = self.maker.ask(file, kind, part, timed=True)
         measured = None
         if self.photos is not None:
-            measured = self._on_val(self.workshop.load(out))
+            seen, _ = self.maker.ask(file, kind, "calibration")
+            off = self.workshop.load(seen) - self.original("calibration")
+            measured = self._on_val(self.workshop.load(out), off)
         return Candidate(
             scheme=scheme,
             file=file,
@@ -200,15 +202,16 @@ class Trials:
             measured=measured,
         )
 
-    def _on_val(self, converted: Logits) -> Measured:
+    def _on_val(self, converted: Logits, off: Logits) -> Measured:
         assert self.photos is not None  # noqa: S101 - the caller has looked
         truth, labels, costs = self.truth["val"], self.subject.labels, self.options.costs
         original = self.original("val")
         decision = choose_decision(truth, original, labels, costs=costs, twin=converted)
+        differences = np.concatenate([converted - original, off])
         files = [row.file for row in self.photos.part("val")]
         reference = REFERENCE[self.source.kind]
         parity, flips = compare(files, original, converted, decision, labels, reference=reference)
-        parity = _with_expected(parity, expected_flips(truth, original, converted, labels, costs))
+        parity = _with_expected(parity, expected_flips(truth, original, differences, labels, costs))
         ours = figures(truth, converted, labels)
         lost = figures(truth, original, labels).balanced_accuracy - ours.balanced_accuracy
         return Measured(

@@ -84,7 +84,7 @@ def parity(found: Parity) -> Iterator[str]:
     if found.expected_flips is not None:
         yield (
             f"Of new images, {percent(found.expected_flips)} are to be expected to change it "
-            "(limits chosen on one half of the images, changes counted on the other)."
+            "(limits chosen on one half of the images, the models' differences tried on the other)."
         )
 
 

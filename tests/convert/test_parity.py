@@ -7,12 +7,20 @@ import math
 import numpy as np
 import pytest
 
+from lineside.decision import Decision
 from lineside.errors import ConvertError, ParityError
 from lineside.limits import Costs
 from lineside.manifest import DecisionSpec, Label, LimitSpec
-from lineside_convert.parity import allowed_flips, compare, expected_flips, require_parity
+from lineside_convert.parity import (
+    allowed_flips,
+    compare,
+    expected_flips,
+    require_parity,
+    verdict_codes,
+)
 
 LABELS = (Label(name="crack", good=False), Label(name="ok", good=True))
+SORTED = (*(Label(name=name, good=True) for name in ("glass", "metal", "paper")),)
 DECISION = DecisionSpec(score="p_not_good", temperature=1.0, limits=LimitSpec(review=0.35, ng=0.6))
 
 
@@ -79,12 +87,12 @@ def test_what_is_said_to_be_enough_is_enough(flipped: int, images: int) -> None:
 
 
 def some(count: int, off: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, logits of an original, and logits that are off from them by chance."""
+    """Labels, logits of an original, and by how much another model is off, by chance."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, count)
     odds = np.where(truth == 0, 1.5, -1.5) + rng.standard_normal(count)
     original = np.stack([odds / 2, -odds / 2], axis=1)
-    return truth, original, original + off * rng.standard_normal(original.shape)
+    return truth, original, off * rng.standard_normal((2 * count, 2))
 
 
 def test_flips_to_be_expected_of_other_images() -> None:
@@ -94,6 +102,20 @@ def test_flips_to_be_expected_of_other_images() -> None:
     assert expected_flips(*some(400, 0.2), LABELS, Costs()) == shares[2]
 
 
-def test_a_half_without_a_good_part_says_nothing() -> None:
-    truth, original, converted = some(40, 0.2)
-    assert expected_flips(np.zeros_like(truth), original, converted, LABELS, Costs()) == 0.0
+def test_where_no_limits_can_be_chosen_all_is_to_be_expected() -> None:
+    truth, original, differences = some(40, 0.2)
+    assert expected_flips(np.zeros_like(truth), original, differences, LABELS, Costs()) == 1.0
+
+
+@pytest.mark.parametrize("labels", [LABELS, SORTED])
+def test_the_codes_of_verdicts_tell_apart_what_verdicts_do(labels: tuple[Label, ...]) -> None:
+    logits = np.random.default_rng(0).normal(0, 2, (200, len(labels)))
+    limits = LimitSpec(review=0.3, ng=None if labels is SORTED else 0.6)
+    spec = DecisionSpec(
+        score="uncertainty" if labels is SORTED else "p_not_good", temperature=1.3, limits=limits
+    )
+    answers = [Decision(spec, labels)(row) for row in logits]
+    sure = labels is SORTED
+    said = [(a.verdict, a.label if sure and a.verdict == "ok" else None) for a in answers]
+    pairs = set(zip(verdict_codes(logits, spec, labels).tolist(), said, strict=True))
+    assert len(pairs) == len({code for code, _ in pairs}) == len(set(said)) >= 3

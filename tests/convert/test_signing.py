@@ -426,7 +426,8 @@ BOTH_REFUSE: dict[str, tuple[Spoil, str]] = {
     ),
     "another hash": (
         sign_otherwise("use_file_serialization", hashing_algorithm="blake2"),
-        r"Invalid enum value 'blake2",
+        # Which of the two is looked at first, the order of keys in the statement says.
+        r"Invalid enum value 'blake2|what was signed is no statement about files: .*digest",
     ),
     "hashes of shards": (
         sign_otherwise("use_shard_serialization"),

@@ -283,10 +283,11 @@ def plus(name: str, data: bytes = b"x", **fields: int) -> Callable[[Path], bytes
 
 
 def encrypted(folder: Path) -> bytes:
-    # Bit 0 of the flags, in the local header and in the list of entries.
+    # Bit 0 of the flags, in the local header and in the list of entries, which the zip's end
+    # says the place of: the model holds a list of its own.
     data = bytearray(pack(entries(folder)))
     data[6] |= 1
-    data[data.index(b"PK\x01\x02") + 8] |= 1
+    data[int.from_bytes(data[-6:-2], "little") + 8] |= 1
     return bytes(data)
 
 
