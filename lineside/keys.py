@@ -178,6 +178,9 @@ def _given_password(file: Path | None) -> bytes | None:
 def _read_private(path: Path) -> bytes:
     """The PEM of a private key, that only its owner may read."""
     pem = _read_small(path)
+    if b"-----BEGIN PUBLIC KEY-----" in pem:
+        msg = f"{path} is a public key: to sign with, the private one is expected"
+        raise InputError(msg)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         msg = f"{path}: others can read this private key (mode {mode:o}): chmod 600 {path}"

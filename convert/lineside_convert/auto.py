@@ -116,7 +116,7 @@ class _Search:
         trials = self._trials
         if trials.source.kind == "tflite":
             yield UNCHANGED
-            if trials.photos is None or not trials.is_float:
+            if trials.photos is None or not trials.maker.is_float:
                 return
         for scheme in SCHEMES:
             if scheme != STATIC or trials.photos is not None:
@@ -173,7 +173,7 @@ class _Search:
     def _own_noise(self) -> dict[str, float]:
         """For each layer the signal-to-noise ratio of the logits, in dB, if it alone is int8."""
         trials = self._trials
-        layers = [op.layer for op in trials.original_graph.operators]
+        layers = [op.layer for op in trials.maker.original_graph.operators]
         signal = max(trials.maker.signal(), 1e-12)
         found = {}
         for layer in track(layers, what="Finding what int8 hurts"):
@@ -236,9 +236,10 @@ class _Search:
             "of balanced accuracy (or one image) on val"
         )
         if row is not None and bench is not None:
+            threads = f"{row.threads} thread" + "s" * (row.threads != 1)
             return (
-                f"{chosen.scheme} is the fastest of those {within}: {row.invoke_ms_p50:.3g} ms "
-                f"with {row.runtime} and {row.threads} threads on {bench.device}."
+                f"{chosen.scheme} is the fastest of those that the bench file knows, {within}: "
+                f"{row.invoke_ms_p50:.3g} ms with {row.runtime} and {threads} on {bench.device}."
             )
         said = f"{chosen.scheme} was taken since it is {within}."
         if static is not None and chosen is not static and not self._holds(static):

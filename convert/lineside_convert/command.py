@@ -171,6 +171,8 @@ def _show(bundle: Bundle, zip_to: Path | None) -> None:
         _show_figures(bundle)
     model, parity = manifest.model, manifest.parity
     click.echo(f"scheme: {model.scheme}, {len(bundle.model) / 1000:.0f} kB")
+    if "choice" in manifest.provenance:
+        click.echo(f"why: {manifest.provenance['choice']}")
     limits = manifest.decision.limits
     said = f"limits: review {_number(limits.review)}, ng {_number(limits.ng)}"
     if parity.status == "unknown":

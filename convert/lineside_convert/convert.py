@@ -353,14 +353,15 @@ class _Conversion:
 
     def _publish_all(self, trials: Trials, choice: Choice, folder: Path) -> None:
         """A bundle of each scheme that was made, to be timed on a device."""
-        for one in choice.tried:
+        for number, one in enumerate(choice.tried):
             if not isinstance(one, Candidate):
                 continue
             facts, files = self._finish(trials, one)
             manifest = make_manifest(facts, choice)
-            name = "".join(c if c.isalnum() else "_" for c in one.scheme)[:60].rstrip("_")
+            # Long schemes begin alike: the number tells them apart.
+            short = "".join(c if c.isalnum() else "_" for c in one.scheme)[:60].rstrip("_")
             folder.mkdir(parents=True, exist_ok=True)
-            write_bundle(folder / name, manifest, files, sign=self._sign)
+            write_bundle(folder / f"{number:02d}_{short}", manifest, files, sign=self._sign)
 
 
 def _check_trial(manifest: Manifest, trial: Trial) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from lineside.decision import softmax
 from lineside.errors import ConvertError
 from lineside_convert.scheme import UNCHANGED, parse_scheme
 from lineside_convert.source import Source, Subject
+from lineside_convert.tflite.graph import Graph, read_graph
 from lineside_convert.worker.protocol import Ask, AskOriginal, Calibrate, Done, Make, Scored
 from lineside_convert.worker.ranges import METHODS
 from lineside_convert.workshop import Workshop
@@ -49,6 +51,16 @@ class Maker:
         self._originals: dict[str, Logits] = {}
         self._how: dict[str, Any] | None = None  # how the first calibrated scheme was made
 
+    @cached_property
+    def original_graph(self) -> Graph:
+        """The graph of original.tflite."""
+        return read_graph(self.path("original.tflite").read_bytes())
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing in original.tflite is quantized yet."""
+        return not any(tensor.scales for tensor in self.original_graph.tensors)
+
     def path(self, file: str) -> Path:
         """Where a file of the workshop is."""
         return self.workshop.folder / file
@@ -80,6 +92,12 @@ class Maker:
             file = self._next()
             shutil.copyfile(self.source.path, self.path(file))
             return file, {}
+        if not self.is_float:
+            msg = (
+                f"{self.source.path} is quantized already, and can't be made {scheme}: take it as "
+                "it is (--scheme unchanged), or convert what it was made of"
+            )
+            raise ConvertError(msg)
         if parse_scheme(scheme).calibrated:
             return self._make_calibrated(scheme)
         return self._make_plain(scheme)
@@ -186,7 +204,7 @@ class Maker:
         if self.calibrated:
             return
         if self.source.photos is None:
-            msg = "it has to be calibrated with images: say where they are with --images DATA"
+            msg = "int8 is calibrated with images: say where they are with --images DATA"
             raise ConvertError(msg)
         way = {"layout": self.subject.layout, "normalization": self.subject.normalization}
         self.workshop.ask(Calibrate(**way), Done)  # type: ignore[arg-type] # as Calibrate says

@@ -128,7 +128,7 @@ def make_manifest(facts: Facts, choice: Choice) -> Manifest:
         measured=_measured(facts, choice),
         notes=list(facts.notes),
         files={},
-        provenance=_provenance(facts),
+        provenance=_provenance(facts, choice.why if choice.candidate is facts.candidate else ""),
     )
 
 
@@ -179,12 +179,14 @@ def _figures(facts: Facts, logits: Logits) -> dict[str, Any]:
     }
 
 
-def _provenance(facts: Facts) -> dict[str, Any]:
+def _provenance(facts: Facts, why: str) -> dict[str, Any]:
     run, hashes = facts.source.run, [row.sha256 for row in facts.sample]
     versions: dict[str, Any] = {"convert": _versions(facts)}
     if run is not None:
         versions["train"] = run.info.versions
     said = {**facts.source.provenance(), "code": f"lineside {__version__}", "versions": versions}
+    if why:
+        said["choice"] = why
     if facts.candidate.how:
         calibration = {"images": len(hashes), "sha256": hashes, **facts.candidate.how}
         said["calibration"] = calibration

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +20,7 @@ from lineside_convert.options import Options
 from lineside_convert.parity import Flip, allowed_flips, compare, expected_flips
 from lineside_convert.scheme import UNCHANGED
 from lineside_convert.source import Photos, Source, Subject
-from lineside_convert.tflite.graph import Graph, fingerprint, read_graph
+from lineside_convert.tflite.graph import fingerprint, read_graph
 from lineside_convert.worker.protocol import (
     Errors,
     Layer,
@@ -117,16 +116,6 @@ class Trials:
         self.truth = dict(truth or {})
         self.sample = tuple(sample)
         self.maker = Maker(workshop, source, subject)
-
-    @cached_property
-    def original_graph(self) -> Graph:
-        """The graph of original.tflite."""
-        return read_graph(self.maker.path("original.tflite").read_bytes())
-
-    @property
-    def is_float(self) -> bool:
-        """Whether nothing in original.tflite is quantized yet."""
-        return all(tensor.dtype not in {"int8", "uint8"} for tensor in self.original_graph.tensors)
 
     @property
     def photos(self) -> Photos | None:

@@ -201,7 +201,10 @@ def test_a_float_file_without_images_stays_as_it_is(float_file: Path, tmp_path: 
     assert bundle.manifest.model.scheme == UNCHANGED
     assert bundle.manifest.model.inputs[0].normalization is None
     for scheme, message in (
-        (STATIC, "it has to be calibrated with images: say where they are with --images DATA"),
+        (
+            STATIC,
+            "int8 is calibrated with images: say where they are with --images DATA",
+        ),
     ):
         done = run(float_file, "--scheme", scheme, "--out", tmp_path / "c")
         assert str(done.exception) == message
@@ -369,3 +372,13 @@ def test_what_is_written_is_read_back(chosen: tuple[Bundle, Path], tmp_path: Pat
     bundle = bundle_of(file, out=tmp_path / "b")
     assert bundle.manifest.labels == chosen[0].manifest.labels
     assert bundle.manifest.model.inputs == chosen[0].manifest.model.inputs
+
+
+def test_a_quantized_file_is_made_nothing_else(labels: Path, tmp_path: Path) -> None:
+    model = shared("models/works/vww_96_int8.tflite")
+    done = run(model, "--labels", labels, "--scheme", "float32", "--out", tmp_path / "b")
+    assert done.exit_code != 0
+    assert "is quantized already, and can't be made float32: take it as it is" in str(
+        done.exception
+    )
+    assert not (tmp_path / "b").exists()
