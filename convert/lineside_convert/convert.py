@@ -358,10 +358,11 @@ class _Conversion:
                 continue
             facts, files = self._finish(trials, one)
             manifest = make_manifest(facts, choice)
-            # Long schemes begin alike: the number tells them apart.
-            short = "".join(c if c.isalnum() else "_" for c in one.scheme)[:60].rstrip("_")
             folder.mkdir(parents=True, exist_ok=True)
-            write_bundle(folder / f"{number:02d}_{short}", manifest, files, sign=self._sign)
+            place = folder / "".join(c if c.isalnum() else "_" for c in one.scheme)[:60].rstrip("_")
+            if place.exists():  # long schemes begin alike
+                place = place.with_name(f"{place.name}_{number}")
+            write_bundle(place, manifest, files, sign=self._sign)
 
 
 def _check_trial(manifest: Manifest, trial: Trial) -> None:
