@@ -712,7 +712,6 @@ def test_keys_that_can_not_sign(case: Case, locked: KeyPair, tmp_path: Path) -> 
         signing.check_private_key(tmp_path / "nothing.pem")
     for name, data in (
         ("empty", b""),
-        ("public", case.key.public.read_bytes()),
         ("cut", case.key.private.read_bytes()[:100]),
         ("bytes", bytes(range(256))),
     ):
@@ -721,6 +720,8 @@ def test_keys_that_can_not_sign(case: Case, locked: KeyPair, tmp_path: Path) -> 
         path.chmod(0o600)
         with pytest.raises(InputError, match=rf"{name}.pem can't be used: no private key in PEM$"):
             signing.check_private_key(path)
+    with pytest.raises(InputError, match=r"is a public key: to sign with, the private one is exp"):
+        signing.check_private_key(case.key.public)
     (tmp_path / "large.pem").write_bytes(b"x" * 100_000)
     with pytest.raises(InputError, match=r"large.pem is larger than 65536 bytes, that is no key$"):
         signing.check_private_key(tmp_path / "large.pem")
