@@ -5,7 +5,8 @@
 For each network: a bundle of each scheme, timed by `lineside bench`; `auto` chooses with that
 file; then the whole grid of runtime, scheme and threads is timed again, and what was chosen is
 compared with the fastest entry of that second grid. Weights don't matter for speed, so training
-is short. What was trained is kept in build/auto_grid/.
+is short, and the accuracy allowance is opened wide: only speed decides. What was trained is kept in
+build/auto_grid/.
 """
 
 from __future__ import annotations
@@ -54,10 +55,11 @@ def measure(number: int, options: tuple[str, ...]) -> list[str]:
     for name in ("first", "chosen", "candidates"):
         shutil.rmtree(folder / name, ignore_errors=True)
     candidates = folder / "candidates"
-    lineside("convert", run, "--out", folder / "first", "--candidates", candidates)
+    anything = ("--max-flips", 100, "--max-loss", 100)
+    lineside("convert", run, *anything, "--out", folder / "first", "--candidates", candidates)
     time_all(candidates, folder / "bench.json")
     wanted = ("--device-bench", folder / "bench.json", "--out", folder / "chosen")
-    lineside("convert", run, *wanted)
+    lineside("convert", run, *anything, *wanted)
     manifest = open_bundle(folder / "chosen").manifest
     again = time_all(candidates, folder / "again.json")
     chosen = next(row for row in again.rows if is_chosen(row, manifest.model.graph, manifest))
@@ -93,8 +95,8 @@ def main() -> None:
     for number, (name, options) in enumerate(NETWORKS.items()):
         rows.append(f"| {name} | " + " | ".join(measure(number, options)) + " |")
     body = "\n".join(rows) + (
-        "\n\nBoth times are of the second grid; the fastest entry is of all schemes, also of those "
-        "outside the accuracy allowance.\n"
+        "\n\nBoth times are of the second grid. The accuracy allowance was opened wide, so that only "
+        "speed decided.\n"
     )
     title = "The scheme that `auto` chooses with a bench file"
     write_section("auto-grid", title, "make bench-auto", body)
