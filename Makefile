@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto docs requirements bench-seeds bench-parity bench-rescue arm64 fuzz clean
+  mosquitto docs requirements bench-seeds bench-parity bench-rescue bench-auto arm64 fuzz clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -73,20 +73,21 @@ bench-parity: setup
 bench-rescue: setup
 	$(BIN)/python bench/rescue.py
 
-# The wheels for 64-bit arm under emulation: do they answer as this machine's? Debian only.
+# Some ten minutes.
 bench-auto: setup
 	$(BIN)/python bench/auto_grid.py
 
+# The wheels for 64-bit arm under emulation: do they answer as this machine's? Debian only.
 arm64: setup
 	$(BIN)/python bench/arm64.py
-
-$(VENV)/%.stamp: requirements/%.txt pyproject.toml
-	$(PYTHON) requirements/install.py $(VENV) $<
-	@touch $@
 
 # Ten thousand damaged .tflite files; a thousand of a smaller choice are in `make test`.
 fuzz: setup
 	$(BIN)/python bench/mutations.py
+
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml
+	$(PYTHON) requirements/install.py $(VENV) $<
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

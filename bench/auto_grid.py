@@ -95,7 +95,7 @@ def main() -> None:
     for number, (name, options) in enumerate(NETWORKS.items()):
         rows.append(f"| {name} | " + " | ".join(measure(number, options)) + " |")
     body = "\n".join(rows) + (
-        "\n\nBoth times are of the second grid. The accuracy allowance was opened wide, so that only "
+        "\n\nBoth times are of the second grid. The accuracy allowance was opened wide: only "
         "speed decided.\n"
     )
     title = "The scheme that `auto` chooses with a bench file"

@@ -1,4 +1,4 @@
-"""Writing so that nothing is lost: write beside, fsync, rename."""
+"""Writing so that nothing is lost: write beside, fsync, rename. Reading what a person names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from lineside.errors import StorageError
+from lineside.errors import InputError, StorageError
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -20,6 +20,28 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return StorageError(f"{path}: can't be written ({error.strerror}); choose another folder")
     return StorageError(f"{path}: {error.strerror or error}")
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Read a small file that a person named.
+
+    Args:
+        path: of the file.
+        limit: bytes that it may have.
+
+    Raises:
+        InputError: it can't be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        msg = f"{path} can't be read: {error.strerror or error}"
+        raise InputError(msg) from error
+    if len(data) > limit:
+        msg = f"{path} is refused: it has more than {limit:,} bytes"
+        raise InputError(msg)
+    return data
 
 
 def fsync_folder(path: Path) -> None:

@@ -19,7 +19,7 @@ import click
 
 from lineside.errors import InputError, StorageError
 from lineside.extras import require
-from lineside.files import fsync_folder, storage_error
+from lineside.files import fsync_folder, read_file, storage_error
 from lineside.signature import fingerprint, key_kind, load_public_key
 from lineside.topics import NAME_PATTERN
 
@@ -92,7 +92,7 @@ def read_public_key(path: Path) -> bytes:
         InputError: the file can't be read, or is no public key on the curve P-256.
         MissingExtraError: `cryptography` is not installed.
     """
-    pem = _read_small(path)
+    pem = read_file(path, MAX_KEY_BYTES)
     try:
         load_public_key(pem)
     except InputError as error:
@@ -164,7 +164,10 @@ def find_password(path: Path, file: Path | None = None) -> bytes | None:
 def _given_password(file: Path | None) -> bytes | None:
     """What a file or the environment holds, without the newline that editors add."""
     if file is not None:
-        password, where = _read_small(file).removesuffix(b"\n").removesuffix(b"\r"), str(file)
+        password, where = (
+            read_file(file, MAX_KEY_BYTES).removesuffix(b"\n").removesuffix(b"\r"),
+            str(file),
+        )
     elif PASSWORD_VARIABLE in os.environ:
         password, where = os.environb[PASSWORD_VARIABLE.encode()], PASSWORD_VARIABLE
     else:
@@ -177,7 +180,7 @@ def _given_password(file: Path | None) -> bytes | None:
 
 def _read_private(path: Path) -> bytes:
     """The PEM of a private key, that only its owner may read."""
-    pem = _read_small(path)
+    pem = read_file(path, MAX_KEY_BYTES)
     if b"-----BEGIN PUBLIC KEY-----" in pem:
         msg = f"{path} is a public key: to sign with, the private one is expected"
         raise InputError(msg)
@@ -186,19 +189,6 @@ def _read_private(path: Path) -> bytes:
         msg = f"{path}: others can read this private key (mode {mode:o}): chmod 600 {path}"
         raise InputError(msg)
     return pem
-
-
-def _read_small(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_KEY_BYTES + 1)
-    except OSError as error:
-        msg = f"{path} can't be read: {error.strerror or error}"
-        raise InputError(msg) from error
-    if len(data) > MAX_KEY_BYTES:
-        msg = f"{path} is larger than {MAX_KEY_BYTES} bytes, that is no key"
-        raise InputError(msg)
-    return data
 
 
 def _write_new(folder: Path, files: list[tuple[Path, bytes, int]]) -> None:

@@ -21,6 +21,7 @@ from lineside.bench import Bench, Row
 from lineside.errors import ConvertError
 from lineside.progress import track
 from lineside.report import LayerError, SchemeRow
+from lineside.report.summary import counted
 from lineside.runtime.device import device_name
 from lineside_convert.scheme import AUTO, SCHEMES, STATIC, UNCHANGED, parse_scheme
 from lineside_convert.tflite.graph import read_graph
@@ -236,7 +237,7 @@ class _Search:
             "of balanced accuracy (or one image) on val"
         )
         if row is not None and bench is not None:
-            threads = f"{row.threads} thread" + "s" * (row.threads != 1)
+            threads = counted(row.threads, "thread")
             return (
                 f"{chosen.scheme} is the fastest of those that the bench file knows, {within}: "
                 f"{row.invoke_ms_p50:.3g} ms with {row.runtime} and {threads} on {bench.device}."
@@ -301,7 +302,8 @@ def _slow_ops(candidate: Candidate) -> bool:
 
 def _timed_on(bench: Bench | None, row: Row | None) -> str:
     if bench is not None and row is not None:
-        return f"{bench.device}, {row.runtime} {row.runtime_version}, {row.threads} threads"
+        threads = counted(row.threads, "thread")
+        return f"{bench.device}, {row.runtime} {row.runtime_version}, {threads}"
     return f"where it was converted, 1 thread ({device_name()}); unknown on the device"
 
 
@@ -310,7 +312,7 @@ def layer_errors(trials: Trials, choice: Choice) -> list[LayerError]:
     chosen = choice.candidate
     if not chosen.scheme.startswith(STATIC) or trials.photos is None:
         return []
-    inside = chosen.scheme.partition("+float(")[2].rstrip(")").split(",")
+    inside = parse_scheme(chosen.scheme).in_float
     return [
         LayerError(
             layer=one.layer,

@@ -14,9 +14,7 @@ from lineside.errors import InputError
 from lineside.limits import Costs
 from lineside.signature import SIGNATURE
 from lineside.topics import check_name
-from lineside_convert.convert import convert as convert_source
 from lineside_convert.options import Options
-from lineside_convert.record import short_name
 from lineside_convert.scheme import AUTO, UNCHANGED, parse_scheme
 from lineside_convert.signing import check_private_key
 from lineside_convert.source import normalization_of, open_source
@@ -126,6 +124,8 @@ def convert(model: Path, out: Path, *, as_zip: bool, **said: Any) -> None:  # no
     .tflite file of others. Limits are chosen on val, and a model whose verdicts differ too often
     from the original's is refused.
     """
+    from lineside_convert.convert import convert as convert_source
+
     options = _options(said)
     source = open_source(model, options)
     zip_to = out.with_name(out.name + ".zip") if as_zip else None
@@ -203,6 +203,8 @@ def _show(bundle: Bundle, zip_to: Path | None) -> None:
 def _show_figures(bundle: Bundle) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from lineside_convert.record import short_name
 
     manifest = bundle.manifest
     metrics = manifest.metrics

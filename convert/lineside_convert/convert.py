@@ -54,8 +54,6 @@ ASKED: Final = 400
 ROOM: Final = 64 << 20
 """Bytes that must be free to begin: the model is written down several times."""
 
-Pixels = npt.NDArray[np.uint8]
-
 
 def convert(
     source: Source,
@@ -161,11 +159,11 @@ class _Conversion:
     def run(self, out: Path) -> Bundle:
         trials = self._trials
         choice = choose(trials, self._options.scheme, self._refusal)
-        self._require_runtime(self._decide(trials, choice.candidate))
-        facts, files = self._finish(trials, choice.candidate)
-        if choice.candidate.measured is not None:
-            measured = choice.candidate.measured
+        measured = choice.candidate.measured
+        if measured is not None:
             require_parity(measured.parity, measured.flips, self._options.max_flips)
+        self._require_runtime(self._decide(choice.candidate))
+        facts, files = self._finish(choice.candidate)
         layers = layer_errors(trials, choice)
         manifest = make_manifest(facts, choice)
         with working("Writing the report"):
@@ -173,7 +171,7 @@ class _Conversion:
             files[REPORT_FILE] = make_report(facts, manifest, choice, rows, layers)
         bundle = self._publish(out, manifest, files)
         if self._options.candidates is not None:
-            self._publish_all(trials, choice, self._options.candidates)
+            self._publish_all(choice, self._options.candidates)
         return bundle
 
     @property
@@ -182,10 +180,10 @@ class _Conversion:
 
     # ---- a candidate becomes a bundle
 
-    def _finish(self, trials: Trials, candidate: Candidate) -> tuple[Facts, dict[str, bytes]]:
+    def _finish(self, candidate: Candidate) -> tuple[Facts, dict[str, bytes]]:
         """All that a bundle of a candidate holds, but its report."""
-        decided = self._decide(trials, candidate)
-        golden, files = self._golden(trials, decided)
+        decided = self._decide(candidate)
+        golden, files = self._golden(decided)
         files[MODEL_FILE] = decided.model
         empty = np.zeros((0, len(self._subject.labels)))
         has_photos = self._photos is not None
@@ -200,10 +198,10 @@ class _Conversion:
             parity=decided.parity,
             runtimes=decided.records,
             golden=golden,
-            sample=trials.sample,
-            truth=trials.truth,
-            original=trials.original("test") if has_photos else empty,
-            converted=trials.score(candidate, "test")[0] if has_photos else empty,
+            sample=self._trials.sample,
+            truth=self._trials.truth,
+            original=self._trials.original("test") if has_photos else empty,
+            converted=self._trials.score(candidate, "test")[0] if has_photos else empty,
             notes=self._notes(decided),
         )
         return facts, files
@@ -213,7 +211,7 @@ class _Conversion:
         if self._options.runtime is None:
             return None
         try:
-            self._require_runtime(self._decide(self._trials, candidate))
+            self._require_runtime(self._decide(candidate))
         except ConvertError as error:
             return str(error)
         return None
@@ -223,7 +221,7 @@ class _Conversion:
             dense = read_graph(decided.model).per_channel_dense
             require_runtime(decided.records, self._options.runtime, per_channel_dense=dense)
 
-    def _decide(self, trials: Trials, candidate: Candidate) -> _Decided:
+    def _decide(self, candidate: Candidate) -> _Decided:
         if candidate.file in self._known:
             return self._known[candidate.file]
         subject, measured = self._subject, candidate.measured
@@ -240,7 +238,7 @@ class _Conversion:
         if measured is not None:
             decision, parity, part = measured.decision, measured.parity, "val"
         judge = Judge(engine.outputs[0], candidate.kind, decision, subject.labels)
-        checked = self._check(trials, candidate, judge, entry[0], model, part)
+        checked = self._check(candidate, judge, entry[0], model, part)
         decided = _Decided(candidate, model, engine, entry, judge, parity, checked)
         self._known[candidate.file] = decided
         return decided
@@ -260,7 +258,6 @@ class _Conversion:
 
     def _check(
         self,
-        trials: Trials,
         candidate: Candidate,
         judge: Judge,
         source: ModelInput,
@@ -268,7 +265,7 @@ class _Conversion:
         part: str,
     ) -> list[Checked]:
         """Ask every runtime within reach."""
-        logits, _ = trials.score(candidate, part)
+        logits, _ = self._trials.score(candidate, part)
         pixels = np.load(self._workshop.folder / f"{part}.npy", mmap_mode="r")[:ASKED]
         feed = make_feed(source)
         tensors = np.stack([feed(np.ascontiguousarray(one)) for one in pixels])
@@ -285,7 +282,7 @@ class _Conversion:
         with working("Asking the runtimes"):
             return check(question, self._where)
 
-    def _golden(self, trials: Trials, decided: _Decided) -> tuple[list[Golden], dict[str, bytes]]:
+    def _golden(self, decided: _Decided) -> tuple[list[Golden], dict[str, bytes]]:
         subject, judge = self._subject, decided.judge
         answering = [self._answering(decided.engine, decided.entry[0])]
         if decided.plain is not None:
@@ -294,12 +291,12 @@ class _Conversion:
         if self._photos is None:
             pictures = test_pictures(subject.size)
             return make_golden(pictures, (), answering, subject.preprocess, judge)
-        kernels = [trials.score(decided.candidate, "val")[1]]
+        kernels = [self._trials.score(decided.candidate, "val")[1]]
         if decided.plain is not None and decided.plain.values is not None:
             kernels.append(decided.plain.values)
         images = min(map(len, kernels))
         choice = choose_golden(
-            trials.truth["val"][:images], [one[:images] for one in kernels], judge
+            self._trials.truth["val"][:images], [one[:images] for one in kernels], judge
         )
         safe, near = (self._frames(chosen) for chosen in (choice.safe, choice.near))
         return make_golden(safe, near, answering, subject.preprocess, judge)
@@ -351,12 +348,12 @@ class _Conversion:
         key, password = self._options.key, self._options.key_password
         return None if key is None else lambda folder: sign_folder(folder, key, password)
 
-    def _publish_all(self, trials: Trials, choice: Choice, folder: Path) -> None:
+    def _publish_all(self, choice: Choice, folder: Path) -> None:
         """A bundle of each scheme that was made, to be timed on a device."""
         for number, one in enumerate(choice.tried):
             if not isinstance(one, Candidate):
                 continue
-            facts, files = self._finish(trials, one)
+            facts, files = self._finish(one)
             manifest = make_manifest(facts, choice)
             folder.mkdir(parents=True, exist_ok=True)
             place = folder / "".join(c if c.isalnum() else "_" for c in one.scheme)[:60].rstrip("_")

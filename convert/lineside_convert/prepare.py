@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 
 import msgspec
@@ -16,9 +17,9 @@ from lineside.progress import working
 from lineside.run import SplitPart, SplitRow
 from lineside_convert.calibration import balanced_sample, with_full_range
 from lineside_convert.golden import test_pictures
-from lineside_convert.making import PROBED
+from lineside_convert.maker import GIVEN, PROBED
 from lineside_convert.options import Options
-from lineside_convert.source import Photos, Source, Subject, understand
+from lineside_convert.source import Photos, Source, Subject, digest, understand
 from lineside_convert.tflite.examine import examine
 from lineside_convert.trials import Trials
 from lineside_convert.worker.protocol import Load, Loaded
@@ -68,7 +69,12 @@ def _load(source: Source, options: Options, workshop: Workshop) -> Subject:
 def _load_tflite(source: Source, options: Options, workshop: Workshop) -> Subject:
     with working("Examining the file"):
         examined = examine(source.path)
-    request = Load(path=str(source.path.absolute()))
+        given = (workshop.folder / GIVEN).absolute()
+        shutil.copyfile(source.path, given)
+    if examined.sha256 != digest(given):
+        msg = f"{source.path} was changed while it was read: try again when it is complete"
+        raise ConvertError(msg)
+    request = Load(path=str(given))
     with working("Loading the model"):
         loaded = workshop.ask(request, Loaded)
     subject = understand(source, loaded, options, examined.metadata)

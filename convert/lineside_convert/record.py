@@ -7,7 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any, Final
@@ -41,10 +41,12 @@ from lineside.report import (
     Timing,
     render_report,
 )
+from lineside.report.summary import counted
 from lineside.run import PARTS, SplitRow
 from lineside.runtime.device import device_name
 from lineside_convert.auto import Choice
 from lineside_convert.options import Options
+from lineside_convert.scheme import STATIC, UNCHANGED, WEIGHTS
 from lineside_convert.source import Photos, Source, Subject
 from lineside_convert.trials import Candidate
 
@@ -92,7 +94,7 @@ class Facts:
     truth: dict[str, npt.NDArray[np.intp]]
     original: Logits
     converted: Logits
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -247,7 +249,7 @@ def make_report(
 def short_name(scheme: str) -> str:
     """What people call a scheme, such as `int8`."""
     base = scheme.partition("+")[0]
-    known = {"static_wi8_ai8": "int8", "weights_wi8_af32": "int8 weights", "unchanged": "bundle"}
+    known = {STATIC: "int8", WEIGHTS: "int8 weights", UNCHANGED: "bundle"}
     return known.get(base, base) + (" mixed" if "+" in scheme else "")
 
 
@@ -261,11 +263,12 @@ def _timings(facts: Facts, manifest: Manifest) -> list[Timing]:
     measured, invoke_ms = manifest.measured, facts.candidate.invoke_ms
     timings = []
     if "converted_on" in measured:
-        what = f"one inference, {measured['runtime']}, {measured['threads']} threads"
+        threads = counted(measured["threads"], "thread")
+        what = f"one inference on the device, {measured['runtime']}, {threads}"
         timings.append(Timing(what, measured["invoke_ms_p50"], measured["device"]))
     if invoke_ms is not None:
         name = short_name(facts.candidate.scheme)
-        timings.append(Timing(f"one inference, {name}, 1 thread", invoke_ms, device_name()))
+        timings.append(Timing(f"one inference here, {name}, 1 thread", invoke_ms, device_name()))
     return timings
 
 

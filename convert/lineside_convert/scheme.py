@@ -21,12 +21,16 @@ from lineside.errors import InputError
 AUTO: Final = "auto"
 UNCHANGED: Final = "unchanged"
 STATIC: Final = "static_wi8_ai8"
+WEIGHTS: Final = "weights_wi8_af32"
 
 SCHEMES: Final = {  # name -> (function that makes it, what it is)
-    "float32": ("lineside_convert.makers:float32", "as trained; the largest"),
-    "float16": ("lineside_convert.makers:float16", "weights in 16 bits; computes in float32"),
-    "weights_wi8_af32": ("lineside_convert.makers:weights", "weights int8; computes in float32"),
-    STATIC: ("lineside_convert.makers:static", "weights and activations int8, calibrated"),
+    "float32": ("lineside_convert.worker.quantize:float32", "as trained; the largest"),
+    "float16": (
+        "lineside_convert.worker.quantize:float16",
+        "weights in 16 bits; computes in float32",
+    ),
+    WEIGHTS: ("lineside_convert.worker.quantize:weights", "weights int8; computes in float32"),
+    STATIC: ("lineside_convert.worker.quantize:static", "weights and activations int8, calibrated"),
 }
 
 _LAYER: Final = r"[A-Za-z0-9_./:;-]{1,200}"
@@ -49,6 +53,11 @@ class Scheme:
     def calibrated(self) -> bool:
         """Whether making it needs images."""
         return self.base == STATIC
+
+    @property
+    def rounded(self) -> bool:
+        """Whether its weights are int8, and gain from being rounded by images."""
+        return self.base in {STATIC, WEIGHTS}
 
     @override
     def __str__(self) -> str:

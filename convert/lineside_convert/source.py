@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,6 +14,7 @@ import msgspec
 from lineside import labels as label_rules
 from lineside.dataset import fingerprint, read_dataset, split_photos
 from lineside.errors import ConvertError, DatasetError, InputError, RunError
+from lineside.files import read_file
 from lineside.image import Preprocess
 from lineside.manifest import Label, Normalization
 from lineside.run import PARTS, Run, SplitPart, SplitRow, encode_split, open_run
@@ -74,7 +75,7 @@ class Source:
     def provenance(self) -> dict[str, Any]:
         """Where the bundle comes from, for its manifest."""
         photos = self.photos
-        said: dict[str, Any] = {"model": self.path.name, "sha256": _digest(self.path)}
+        said: dict[str, Any] = {"model": self.path.name, "sha256": digest(self.path)}
         if self.run is not None:
             said = {"run": self.run.info.name, "train": self.run.info.options}
         if photos is not None:
@@ -107,7 +108,7 @@ class Subject:
     own_kind: str
     normalization: Normalization | None
     versions: dict[str, str]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def open_source(path: Path, options: Options) -> Source:
@@ -281,12 +282,7 @@ def _names(
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LABELS_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        msg = f"--labels {path} can't be read: {error.strerror}"
-        raise InputError(msg) from error
+        text = read_file(path, MAX_LABELS_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         msg = f"--labels {path} is no text in UTF-8"
         raise InputError(msg) from error
@@ -294,7 +290,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     while lines and not lines[-1]:
         lines.pop()
     wrong = next((n for n, line in enumerate(lines, 1) if not 0 < len(line) <= 128), None)
-    if len(data) > MAX_LABELS_BYTES or wrong is not None or not lines:
+    if wrong is not None or not lines:
         msg = f"--labels {path}, line {wrong or 1}: a label of 1 to 128 characters is expected"
         raise InputError(msg)
     return tuple(lines)
@@ -346,7 +342,7 @@ def _normalization(
     return Normalization(mean=[0.0], std=[255.0])
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     """The sha256 of a file, or of a folder's files with their names."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,7 +15,7 @@ from lineside.manifest import DecisionSpec, LimitSpec, Parity
 from lineside.metrics import Figures, figures
 from lineside.progress import working
 from lineside.run import SplitRow
-from lineside_convert.making import PROBED, Logits, Maker
+from lineside_convert.maker import PROBED, Logits, Maker
 from lineside_convert.options import Options
 from lineside_convert.parity import Flip, allowed_flips, compare, expected_flips
 from lineside_convert.scheme import UNCHANGED

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from lineside.bundle import open_bundle
-from lineside.errors import BundleError, CameraError, LinesideError, StorageError
+from lineside.errors import CameraError, LinesideError, StorageError
 from lineside.inspector import Inspector
 from lineside.keys import read_public_key
 from lineside.mqtt import Hooks, MqttClient
-from lineside.runtime.trial import try_bundle
+from lineside.runtime.trial import load_bundle
 from lineside.settings import ModelSettings, Settings
 from lineside.topics import Topics
 from lineside_agent.assemble import Context
@@ -35,23 +34,14 @@ SAY_S: Final = 10.0
 
 
 def load_model(model: ModelSettings) -> Inspector:
-    """Open a bundle, try it in a child process, and load it.
+    """Open a station's bundle, try it in a child process, and load it.
 
     Raises:
-        BundleError: it is refused, such as for want of a signature where a key is trusted, or was
-            changed meanwhile.
         InputError: the key that is trusted can't be read.
-        MissingExtraError: `cryptography` is not installed, where a key is trusted.
-        EngineError: its model does not load, run or answer as it must.
+        LinesideError: as `lineside.runtime.trial.load_bundle` says.
     """
-    path = Path(model.bundle)
     trust = read_public_key(Path(model.trust)) if model.trust else None
-    bundle = open_bundle(path, trust=trust)
-    trial = try_bundle(path, threads=model.threads, trust=trust)
-    if trial.digest != bundle.digest:
-        msg = f"{path} was changed while it was opened: start again when it is complete"
-        raise BundleError(msg)
-    return Inspector(bundle, threads=model.threads)
+    return load_bundle(Path(model.bundle), threads=model.threads, trust=trust)
 
 
 class Agent:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lineside.errors import InputError
+from lineside.files import read_file
 from lineside.manifest import Sha256
 
 SCHEMA: Final = "lineside.bench/1"
@@ -74,15 +75,7 @@ def read_bench(path: Path) -> Bench:
     Raises:
         InputError: it can't be read, is too large, is not JSON, or not what the schema says.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BENCH_BYTES + 1)
-    except OSError as error:
-        msg = f"{path} can't be read: {error.strerror or error}"
-        raise InputError(msg) from error
-    if len(data) > MAX_BENCH_BYTES:
-        msg = f"{path} is refused: more than {MAX_BENCH_BYTES:,} bytes"
-        raise InputError(msg)
+    data = read_file(path, MAX_BENCH_BYTES)
     try:
         schema = msgspec.json.decode(data, type=_SchemaOnly).schema
         if not re.fullmatch(re.escape(SCHEMA) + r"(\.\d+)?", schema):

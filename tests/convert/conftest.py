@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lineside.bundle import Bundle
+from lineside.keys import KeyPair, new_key_pair
 from lineside_convert.convert import convert
 from lineside_convert.options import Options
 from lineside_convert.source import open_source
 from lineside_convert.workshop import Workshop
+
+if TYPE_CHECKING:
+    from tests.support.spoiling import Case
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,3 +60,27 @@ def chosen(
     options = Options(candidates=folder / "all", name="cells")
     bundle = convert(open_source(run_folder, options), folder / "best", options, workshop=workshop)
     return bundle, folder / "all"
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> tuple[KeyPair, KeyPair]:
+    folder = tmp_path_factory.mktemp("keys")
+    return new_key_pair("plant", folder), new_key_pair("stranger", folder)
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory, pairs: tuple[KeyPair, KeyPair]) -> Path:
+    from lineside_convert.signing import sign_folder
+    from tests.support.signing import small_bundle
+
+    folder = tmp_path_factory.mktemp("signed") / "caps"
+    small_bundle(folder)
+    sign_folder(folder, pairs[0].private)
+    return folder
+
+
+@pytest.fixture
+def case(signed: Path, pairs: tuple[KeyPair, KeyPair], tmp_path: Path) -> Case:
+    from tests.support.spoiling import Case
+
+    return Case(Path(shutil.copytree(signed, tmp_path / "caps")), *pairs)

@@ -117,6 +117,31 @@ def test_models_of_others_in_int8(
     np.testing.assert_allclose(softmax(mine), softmax(theirs), atol=2e-3)
 
 
+def test_a_sigmoid_for_each_label_gives_probabilities(
+    of_the_cells: tuple[Path, Path, Path], workshop: Workshop,
+    answers_of_the_run: dict[str, np.ndarray],
+) -> None:  # fmt: skip
+    """They are no logits, and without the sigmoid they would mean something else."""
+    networks, labels, cells = of_the_cells
+    trials = prepared(workshop, networks / "sigmoids.keras", labels=labels, data=cells)
+    kind = "class_probabilities"
+    assert (trials.subject.own_kind, trials.subject.kind) == (kind, kind)
+    made = trials.make("float32")
+    assert made.kind == kind
+    assert trials.photos is not None
+    rows = trials.photos.part("val")
+    known = [
+        (i, x)
+        for i, row in enumerate(rows)
+        if (x := answers_of_the_run.get(row.sha256)) is not None
+    ]
+    assert len(known) > 3
+    for logits in (trials.original("val"), trials.score(made, "val")[0]):
+        for i, theirs in known:
+            each = 1 / (1 + np.exp(-theirs))
+            np.testing.assert_allclose(softmax(logits[i]), each / each.sum(), atol=2e-3)
+
+
 @pytest.fixture(scope="module")
 def of_one_value(
     networks: Path, labels: Path, cells: Path, workshop: Workshop,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from lineside_convert.command import convert
 from lineside_convert.workshop import Workshop
 from tests.support.command import lineside
 from tests.support.converting import converted
+from tests.support.disk import tiny_disk
 from tests.support.tiny import tiny_model
 
 
@@ -146,24 +146,11 @@ def test_what_is_there_is_not_overwritten(run_folder: Path, tmp_path: Path) -> N
     assert (tmp_path / "c.zip").read_text() == "mine"
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-def test_a_full_disk(run_folder: Path, tiny_disk: Path) -> None:
-    said = reason(StorageError, run_folder, "--out", tiny_disk / "b")
-    assert "less than 64 MiB are free on its disk: free some, and run it again" in said
-    assert list(tiny_disk.iterdir()) == []
+def test_a_full_disk(run_folder: Path, tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", kib=256) as disk:
+        said = reason(StorageError, run_folder, "--out", disk / "b")
+        assert "less than 64 MiB are free on its disk: free some, and run it again" in said
+        assert list(disk.iterdir()) == []
 
 
 # ---- what is no model

@@ -84,11 +84,6 @@ def test_dense_weights_with_a_scale_for_each_output() -> None:
     assert read_graph(tiny_model()).per_channel_dense == ()
 
 
-def test_hard_swish_is_found() -> None:
-    assert read_graph(tiny_model(last="HARD_SWISH")).hard_swish == ("hard_swish",)
-    assert read_graph(tiny_model()).hard_swish == ()
-
-
 def test_the_fingerprint_knows_the_graph_but_not_its_weights() -> None:
     def of(*args: Values, **kwargs: Values) -> str:
         return fingerprint(read_graph(tiny_model(*args, **kwargs)))

@@ -9,10 +9,9 @@ import os
 import shutil
 import stat
 import struct
-import subprocess
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from lineside import bundle as module
 from lineside.bundle import Bundle, check_bundle, open_bundle, write_bundle, zip_bundle
 from lineside.errors import BundleError, StorageError
 from tests.support.bundles import edit_manifest, listed
+from tests.support.disk import tiny_disk
 
 
 @pytest.fixture
@@ -418,27 +418,14 @@ def test_what_would_be_refused_is_not_written(folder: Path, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-def test_a_full_disk(folder: Path, tiny_disk: Path) -> None:
-    bundle = open_bundle(folder)
-    with pytest.raises(StorageError, match="the disk is full; free some space and run it again"):
-        write_bundle(tiny_disk / "cells", bundle.manifest, parts(bundle))
-    with pytest.raises(StorageError, match="the disk is full; free some space and run it again"):
-        zip_bundle(folder, tiny_disk / "cells.zip")
-    assert list(tiny_disk.iterdir()) == []
+def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
+    bundle, full = open_bundle(folder), "the disk is full; free some space and run it again"
+    with tiny_disk(tmp_path / "disk", kib=64) as disk:
+        with pytest.raises(StorageError, match=full):
+            write_bundle(disk / "cells", bundle.manifest, parts(bundle))
+        with pytest.raises(StorageError, match=full):
+            zip_bundle(folder, disk / "cells.zip")
+        assert list(disk.iterdir()) == []
 
 
 def test_checking_needs_no_disk(folder: Path) -> None:

@@ -51,7 +51,9 @@ def edit_model(model: bytes, change: Callable[[Any], None]) -> bytes:
     schema = pytest.importorskip(
         "ai_edge_litert.schema_py_generated", reason="taking a model apart needs ai-edge-litert"
     )
-    flatbuffers = pytest.importorskip("flatbuffers")
+    flatbuffers = pytest.importorskip(
+        "flatbuffers", reason="putting a model together needs flatbuffers"
+    )
     tree = schema.ModelT.InitFromPackedBuf(model, 0)
     change(tree)
     builder = flatbuffers.Builder(len(model))

@@ -37,6 +37,12 @@ def softmax(run: Model, _out: Path) -> Model:
     return keras.Model(pixels, keras.layers.Softmax()(run(pixels)))
 
 
+def sigmoids(run: Model, _out: Path) -> Model:
+    """A probability of its own for each label, as with labels that may come together."""
+    pixels = keras.Input(SHAPE)
+    return keras.Model(pixels, keras.layers.Activation("sigmoid", name="each")(run(pixels)))
+
+
 def binary(run: Model, _out: Path) -> Model:
     """It gives one probability: of the second label."""
     pixels, end = keras.Input(SHAPE), keras.layers.Dense(1, activation="sigmoid")
@@ -209,9 +215,9 @@ def _dense(pixels: Any, x: Any, labels: int = 2) -> Model:  # noqa: ANN401
 
 
 KINDS: Final[Sequence[Callable[[Model, Path], Model]]] = (
-    softmax, binary, channels_first, other_range, colour, outgrown, outlier, swish, not_a_number,
-    constant, of_code, of_a_class, of_three_labels, recurrent, two_inputs, of_any_size,
-    of_a_rare_operator,
+    softmax, sigmoids, binary, channels_first, other_range, colour, outgrown, outlier, swish,
+    not_a_number, constant, of_code, of_a_class, of_three_labels, recurrent, two_inputs,
+    of_any_size, of_a_rare_operator,
 )  # fmt: skip
 
 

@@ -123,7 +123,9 @@ def tiny_tree(
 
 def pack(tree: Tree) -> bytes:
     """The file of an object tree."""
-    flatbuffers = pytest.importorskip("flatbuffers")
+    flatbuffers = pytest.importorskip(
+        "flatbuffers", reason="putting a model together needs flatbuffers"
+    )
     builder = flatbuffers.Builder(4096)
     builder.Finish(tree.Pack(builder), b"TFL3")
     return bytes(builder.Output())

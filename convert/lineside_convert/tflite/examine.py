@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -72,8 +71,6 @@ class Examined(Struct, frozen=True, kw_only=True):
     metadata: FileMetadata
     per_channel_dense: tuple[str, ...] = ()
     """FULLY_CONNECTED layers with a scale for each output: tflite-runtime crashes on arm64."""
-    hard_swish: tuple[str, ...] = ()
-    """HARD_SWISH layers, which XNNPACK leaves out where they are int8."""
     runtime: str
     """Name and version of the engine that ran it."""
     xnnpack: bool
@@ -258,11 +255,3 @@ def _watched_heap() -> dict[str, str]:
         "GLIBC_TUNABLES": "glibc.malloc.check=3:glibc.malloc.perturb=165",
         "OPENBLAS_NUM_THREADS": "1",  # no threads: the process forks
     }
-
-
-def signal_name(number: int) -> str:
-    """A signal as people know it, such as SIGSEGV."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

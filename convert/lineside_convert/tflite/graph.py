@@ -162,11 +162,6 @@ class Graph:
             and self.tensors[op.inputs[1]].per_axis
         )
 
-    @property
-    def hard_swish(self) -> tuple[str, ...]:
-        """The HARD_SWISH operators, which XNNPACK leaves out where they are int8."""
-        return tuple(op.layer for op in self.operators if op.op == "HARD_SWISH")
-
 
 def fingerprint(graph: Graph) -> str:
     """A hash of operators, shapes and types of tensors, and of what is connected with what.

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from lineside.errors import ConvertError, EngineError, LinesideError
 from lineside.extras import require
+from lineside.runtime.child import signal_name
 from lineside.runtime.engine import Engine, TensorInfo
 from lineside.runtime.litert import LiteRtEngine
 from lineside_convert.tflite.check import channels_of, check_graph, kind_of, layout_of
@@ -37,7 +38,6 @@ from lineside_convert.tflite.examine import (
     Request,
     Stage,
     TensorFacts,
-    signal_name,
 )
 from lineside_convert.tflite.graph import Graph, GraphTensor, fingerprint, read_graph
 from lineside_convert.tflite.metadata import FileMetadata, read_metadata
@@ -90,7 +90,6 @@ def look(path: Path, images: Path | None) -> Outcome:
             graph=fingerprint(graph),
             metadata=metadata,
             per_channel_dense=graph.per_channel_dense,
-            hard_swish=graph.hard_swish,
             runtime=f"{engine.name} {engine.version}",
             xnnpack=engine.xnnpack,
             plain_worst=worst,
@@ -284,7 +283,7 @@ def _outcome(found: bytes, status: int, said: str, seconds: float) -> Outcome:
         if number == signal.SIGALRM:
             return Outcome(stage="hung", reason=f"it did not answer within {seconds:g} s")
         why = f": {said}" if said else ""
-        name = signal_name(number)
+        name = signal_name(-number)
         # Also where it had answered: then it has damaged memory that was freed at the end.
         reason = f"it kills the process that runs it ({name}){why}"
         return Outcome(stage="killed", reason=reason)

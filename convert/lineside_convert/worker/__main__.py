@@ -82,15 +82,14 @@ class Worker:
         return Scored()
 
     def _make(self, request: Make) -> None:
-        from lineside_convert.makers import make
+        from lineside_convert.worker.quantize import make
 
         scheme = parse_scheme(request.scheme)
         found = ranges.read_ranges(self._folder)[request.ranges] if scheme.calibrated else {}
         original_model = (self._folder / "original.tflite").read_bytes()
         rounded = self._folder / ranges.ROUNDED
-        is_int8 = scheme.calibrated or scheme.base == "weights_wi8_af32"
         begin = original_model
-        if is_int8 and rounded.exists():
+        if scheme.rounded and rounded.exists():
             begin = unround(rounded.read_bytes(), original_model, scheme.in_float)
         made = make(begin, scheme, found)
         if request.corrected:

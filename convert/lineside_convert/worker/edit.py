@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lineside.errors import ConvertError
 from lineside.extras import require
+from lineside_convert.tflite.metadata import BUFFER
 
 Range = tuple[float, float]
 
-METADATA: Final = b"TFLITE_METADATA"
-
 
 def cut_last_activation(model: bytes, kind: str) -> tuple[bytes, str]:
-    """Leave out the softmax or the sigmoid that a classifier ends with.
+    """Leave out the softmax, or the sigmoid of a single value, that a classifier ends with.
+
+    A sigmoid for each of several labels stays: what softmax makes of its logits is another answer.
 
     Args:
         model: a .tflite.
@@ -35,6 +36,11 @@ def cut_last_activation(model: bytes, kind: str) -> tuple[bytes, str]:
     last = graph.operators[-1]
     end, start = int(graph.outputs[0]), int(last.inputs[0])
     shape = list(graph.tensors[end].shape)
+    code = tree.operatorCodes[last.opcodeIndex]
+    schema = require("ai_edge_litert.schema_py_generated", extra="convert")
+    is_sigmoid = _op(code) == schema.BuiltinOperator.LOGISTIC
+    if is_sigmoid and kind == "class_probabilities":
+        return model, kind
     if int(last.outputs[0]) != end or list(graph.tensors[start].shape) != shape:
         return model, kind  # something stands behind it: rare, and no harm
     graph.operators.pop()
@@ -43,6 +49,11 @@ def cut_last_activation(model: bytes, kind: str) -> tuple[bytes, str]:
         for output in signature.outputs or []:
             output.tensorIndex = start if output.tensorIndex == end else output.tensorIndex
     return pack(tree), logits
+
+
+def _op(code: Any) -> int:  # noqa: ANN401 - generated code without types
+    """An operator's number; older files have only the first of the two fields."""
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:
@@ -64,12 +75,12 @@ def with_ranges(model: bytes, ranges: Mapping[int, Range]) -> bytes:
 
 def without_metadata(model: bytes) -> bytes:
     """Leave out what a file says of itself: it is of the file as it was."""
-    if METADATA not in model:
+    if BUFFER.encode() not in model:
         return model
     tree = unpack(model)
     kept = []
     for entry in tree.metadata or []:
-        if entry.name == METADATA:
+        if entry.name == BUFFER.encode():
             tree.buffers[entry.buffer].data = None
         else:
             kept.append(entry)

@@ -37,7 +37,7 @@ def errors(request: Errors, folder: Path) -> Layers:
             x = probes[0].real(one).astype(np.float64)
             signal[number] += np.sum(np.square(x))
             noise[number] += np.sum(np.square(x - probes[1].real(other)))
-    slow = {graphs[1].operators[number].layer for number in _inside(models[1], graphs[1])}
+    slow = {graphs[1].operators[number].layer for number in undelegated(models[1], graphs[1])}
     return Layers(
         layers=[
             Layer(
@@ -49,10 +49,6 @@ def errors(request: Errors, folder: Path) -> Layers:
             for row, (number, _, _) in enumerate(pairs)
         ]
     )
-
-
-def _inside(model: bytes, graph: Graph) -> list[int]:
-    return [number for number in undelegated(model) if number < len(graph.operators)]
 
 
 def _decibel(signal: float, noise: float) -> float:

@@ -23,6 +23,7 @@ from lineside.outputs import to_logits
 from lineside.runtime import open_engine
 from lineside.runtime.feed import Pixels, make_feed
 from lineside_convert.describe import describe_input
+from lineside_convert.tflite.check import channels_of, kind_of, layout_of
 from lineside_convert.tflite.graph import read_graph
 from lineside_convert.worker.edit import (
     cut_last_activation,
@@ -35,11 +36,6 @@ from lineside_convert.worker.score import values_of
 
 BATCH: Final = 64
 """Images for which the original is asked at once."""
-
-_ENDS: Final = {  # (the last operator, whether there is one value only) -> kind
-    ("SOFTMAX", False): "class_probabilities",
-    ("LOGISTIC", True): "binary_probability",
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def load(request: Load, folder: Path) -> Ready:
     original = _open(path, request.normalization)
     layout = picture_layout(original.shape, str(path))
     content = original.convert()
-    kind = output_kind(content, original.values)
+    kind = kind_of(read_graph(content))
     content, kept = cut_last_activation(content, kind)
     (folder / "original.tflite").write_bytes(content)
     (folder / "rounded.tflite").unlink(missing_ok=True)  # of what was loaded before
@@ -135,19 +131,11 @@ def picture_layout(shape: tuple[int, ...], name: str) -> Layout:
             "expected; save it with its input_shape"
         )
         raise ConvertError(msg)
-    if shape[2] in {1, 3}:
-        return "nhwc"
-    if shape[0] in {1, 3}:
-        return "nchw"
-    msg = f"{name} takes {'x'.join(map(str, shape))}: 1 or 3 channels are expected, first or last"
-    raise ConvertError(msg)
-
-
-def output_kind(model: bytes, values: int) -> str:
-    """What a .tflite's output is, by the operator that makes it."""
-    last = read_graph(model).last_operator
-    found = _ENDS.get((last.op if last else "", values == 1))
-    return found or ("binary_logit" if values == 1 else "class_logits")
+    if channels_of((1, *shape)) not in {1, 3}:
+        said = "x".join(map(str, shape))
+        msg = f"{name} takes {said}: 1 or 3 channels are expected, first or last"
+        raise ConvertError(msg)
+    return layout_of((1, *shape))
 
 
 def one_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lineside.extras import require
 from lineside.runtime.engine import Tensor
+from lineside_convert.tflite.graph import Graph
 
 
 class Probe:
@@ -44,10 +45,15 @@ class Probe:
         return real
 
 
-def undelegated(model: bytes) -> list[int]:
+def undelegated(model: bytes, graph: Graph) -> list[int]:
     """The operators that XNNPACK does not run, as indices into the graph.
 
-    Empty where it runs all of them; all of them where it runs none.
+    Args:
+        model: the bytes of a .tflite.
+        graph: what it says.
+
+    Returns:
+        None where it runs all of them; all of them where it runs none.
     """
     module: Any = require("ai_edge_litert.interpreter", extra="convert")
     interpreter: Any = module.Interpreter(model_content=model, num_threads=1)
@@ -67,4 +73,5 @@ def undelegated(model: bytes) -> list[int]:
                 continue
             taken.add(number)
             queue += [int(source) for source in own[number]["inputs"] if source >= 0]
-    return [number for number in range(len(own)) if number not in taken]
+    # The interpreter may add nodes of its own.
+    return [number for number in range(len(graph.operators)) if number not in taken]

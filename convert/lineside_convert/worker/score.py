@@ -43,8 +43,8 @@ def ask(request: Ask, folder: Path) -> Scored:
     np.save(folder / values_file(request.out), values)
     if not request.timed:
         return Scored()
-    operators = read_graph(model).operators
-    left_out = {operators[number].op for number in undelegated(model) if number < len(operators)}
+    graph = read_graph(model)
+    left_out = {graph.operators[number].op for number in undelegated(model, graph)}
     return Scored(invoke_ms_p50=_time(model, feed, tensors), undelegated=sorted(left_out))
 
 

@@ -184,7 +184,7 @@ def _round_layer(
 
 def _channels(op: Operator, weights: Floats, inputs: Floats) -> Iterator[_Channels]:
     greatest = np.abs(weights).max(axis=1)
-    if op.op == "FULLY_CONNECTED":  # one step for all: see makers.static
+    if op.op == "FULLY_CONNECTED":  # one step for all: see quantize.static
         greatest = np.full_like(greatest, greatest.max())
     steps = np.where(greatest > 0, greatest, 1.0) / STEPS
     if op.op != _DEPTHWISE:

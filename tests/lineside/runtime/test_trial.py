@@ -12,8 +12,7 @@ from lineside.runtime import installed_engines
 from lineside.runtime.device import device_name
 from lineside.runtime.trial import load_bundle, try_bundle
 from tests.support.bundles import crash, edit_manifest, edit_model, negate_last_layer, with_model
-
-REFUSE = Path(__file__).parents[4] / "shared" / "models" / "refuse"
+from tests.support.shared import shared
 
 
 def test_a_good_bundle(bundle_folder: Path) -> None:
@@ -40,7 +39,6 @@ def test_a_model_that_kills_its_process(bundle_folder: Path, tmp_path: Path) -> 
         try_bundle(tmp_path / "b")
 
 
-@pytest.mark.skipif(not REFUSE.is_dir(), reason="no models of others are mounted as ../shared")
 @pytest.mark.parametrize(
     ("file", "message"),
     [
@@ -54,7 +52,7 @@ def test_a_model_that_kills_its_process(bundle_folder: Path, tmp_path: Path) -> 
 def test_models_of_others_that_must_be_refused(
     bundle_folder: Path, tmp_path: Path, file: str, message: str
 ) -> None:
-    with_model(bundle_folder, tmp_path / "b", (REFUSE / file).read_bytes())
+    with_model(bundle_folder, tmp_path / "b", shared(f"models/refuse/{file}").read_bytes())
     with pytest.raises(EngineError, match=message):
         try_bundle(tmp_path / "b")
 

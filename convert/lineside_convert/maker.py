@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lineside.decision import softmax
 from lineside.errors import ConvertError
-from lineside_convert.scheme import UNCHANGED, parse_scheme
+from lineside_convert.scheme import UNCHANGED, WEIGHTS, parse_scheme
 from lineside_convert.source import Source, Subject
 from lineside_convert.tflite.graph import Graph, read_graph
 from lineside_convert.worker.protocol import Ask, AskOriginal, Calibrate, Done, Make, Scored
@@ -22,7 +22,8 @@ from lineside_convert.workshop import Workshop
 
 Logits = npt.NDArray[np.float64]
 
-WEIGHTS: Final = "weights_wi8_af32"
+GIVEN: Final = "given.tflite"
+"""A .tflite of others, in the workshop: what was examined is what is used."""
 
 PROBED: Final = 32
 """Calibration images that layers are looked at with."""
@@ -49,6 +50,7 @@ class Maker:
         self.calibrated = False
         self._number = 0
         self._originals: dict[str, Logits] = {}
+        self._asked: dict[tuple[str, str, str], tuple[str, Scored]] = {}
         self._how: dict[str, Any] | None = None  # how the first calibrated scheme was made
 
     @cached_property
@@ -90,7 +92,7 @@ class Maker:
         """
         if scheme == UNCHANGED:
             file = self._next()
-            shutil.copyfile(self.source.path, self.path(file))
+            shutil.copyfile(self.path(GIVEN), self.path(file))
             return file, {}
         if not self.is_float:
             msg = (
@@ -130,9 +132,6 @@ class Maker:
         self._number += 1
         self.path("made").mkdir(exist_ok=True)
         return f"made/{self._number}.tflite"
-
-    def _path(self, file: str) -> Path:
-        return self.workshop.folder / file
 
     def _make(self, scheme: str, **how: Any) -> str:  # noqa: ANN401 - what Make takes
         file = self._next()
@@ -219,7 +218,7 @@ class Maker:
         return float(np.mean(np.abs(softmax(found) - softmax(self.original("calibration")))))
 
     def ask(self, file: str, kind: str, part: str, *, timed: bool = False) -> tuple[str, Scored]:
-        """Let a model that was made score a part.
+        """Let a model that was made score a part; once, however often it is asked for.
 
         Args:
             file: where it is in the workshop.
@@ -233,6 +232,9 @@ class Maker:
         Raises:
             ConvertError: it gives nonsense, or kills its process.
         """
+        key = (file, kind, part)
+        if key in self._asked and not timed:
+            return self._asked[key]
         out = f"scores/{Path(file).stem}_{part}.npy"
         request = Ask(
             model=file,
@@ -243,7 +245,8 @@ class Maker:
             normalization=self.subject.normalization,
             timed=timed,
         )
-        return out, self.workshop.ask(request, Scored)
+        self._asked[key] = (out, self.workshop.ask(request, Scored))
+        return self._asked[key]
 
 
 def _centred(logits: Logits) -> Logits:
