@@ -283,6 +283,9 @@ def _names(
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
         text = read_file(path, MAX_LABELS_BYTES).decode("utf-8-sig")
+    except InputError as error:
+        msg = f"--labels {error}"
+        raise InputError(msg) from error
     except UnicodeDecodeError as error:
         msg = f"--labels {path} is no text in UTF-8"
         raise InputError(msg) from error
