@@ -1,0 +1,63 @@
+"""JPEGs that must be whole: each picture of an MJPEG camera, decoded or refused.
+
+OpenCV's decoder mends what is damaged and says nothing, so that a broken cable shows as a
+defect of the part. Here every warning of the decoder (libjpeg-turbo, through simplejpeg's strict
+mode) refuses the picture: bytes that are missing, bytes too many, a restart marker that is not
+the next one, a code that no table holds.
+
+What it can't see: a JPEG has no checksum, so a changed bit that leads to another valid code at
+every place passes. `bench/corrupt_jpegs.py` counts these.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lineside.errors import ImageError
+from lineside.extras import require
+from lineside.image import MAX_PIXELS, MIN_SIDE, Frame
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""A picture of more bytes than this is refused before it is looked at."""
+
+
+def decode_strict(data: bytes | bytearray | memoryview, *, name: str = "frame") -> Frame:
+    """Decode a JPEG of which nothing is missing or damaged, as far as its bytes can tell.
+
+    Bytes behind its end marker are not looked at: drivers pad their buffers. Huffman tables may
+    be left out, as Motion JPEG does. An EXIF rotation is not applied: cameras write none.
+
+    Args:
+        data: the bytes, grey or in colour, baseline or progressive.
+        name: what to call it in an error.
+
+    Returns:
+        uint8, height x width x 3, BGR, of its own memory.
+
+    Raises:
+        ImageError: empty, no JPEG, damaged, truncated, too small or too large.
+    """
+    simplejpeg = require("simplejpeg", extra="agent")
+    if not 0 < len(data) <= MAX_BYTES:
+        msg = f"{name}: expected a JPEG of 1 to {MAX_BYTES} bytes, got {len(data)} bytes"
+        raise ImageError(msg)
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=True)
+    except ValueError as error:
+        msg = f"{name}: no JPEG, or its header is damaged ({_line(error)}; {len(data)} bytes)"
+        raise ImageError(msg) from error
+    if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
+        bounds = f"{MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS:,} pixels"
+        msg = f"{name}: expected {bounds}, got {width}x{height}"
+        raise ImageError(msg)
+    try:
+        frame: Frame = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True)
+    except ValueError as error:
+        msg = f"{name}: the JPEG is damaged ({_line(error)}; {len(data)} bytes)"
+        raise ImageError(msg) from error
+    return frame
+
+
+def _line(error: ValueError) -> str:
+    """What the decoder said, in one line."""
+    return " ".join(str(error).split()) or "no reason was given"
