@@ -22,7 +22,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from lineside.errors import MessageError, StorageError
 from lineside.messages import Event, Ledger, Result, encode
@@ -57,8 +57,14 @@ MAX_COMMIT: Final = 2000
 MAX_PRUNE: Final = 5000
 """Messages deleted at once at most."""
 
+MAX_ASKED: Final = 100
+"""Questions that wait at most."""
+
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 """A message longer than this is not kept: brokers of small devices drop such connections."""
+
+
+T = TypeVar("T")
 
 
 class Keeper:
@@ -94,6 +100,7 @@ class Keeper:
         self._outbox: Outbox | None = None
         self._changed = threading.Condition()
         self._waiting: deque[Entry] = deque()
+        self._asked: deque[Callable[[Outbox | StorageError], None]] = deque()
         self._last: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._ending = False
@@ -172,6 +179,37 @@ class Keeper:
             if len(self._waiting) < self._settings.waiting + 100:
                 self._keep(EVENTS, payload)
 
+    def ask(self, work: Callable[[Outbox], T], then: Callable[[T | StorageError], None]) -> None:
+        """Read a little from the outbox, on the keeper's thread, once live results are done with.
+
+        Args:
+            work: reads, and takes a few milliseconds at most. It changes nothing.
+            then: gets what `work` returned, or why there is nothing: the outbox can't be read,
+                MAX_ASKED questions wait already, or the keeper has ended. It is called once, on
+                the keeper's thread or, where the question is refused, before this returns.
+        """
+
+        def answer(outbox: Outbox | StorageError) -> None:
+            if isinstance(outbox, StorageError):
+                then(outbox)
+                return
+            try:
+                found: T | StorageError = work(outbox)
+            except StorageError as error:
+                found = error
+            except Exception as error:
+                log.exception("a question to the outbox failed in an unforeseen way")
+                found = StorageError(repr(error))
+            then(found)
+
+        with self._changed:
+            refused = self._ending or len(self._asked) >= MAX_ASKED
+            if not refused:
+                self._asked.append(answer)
+                self._changed.notify_all()
+        if refused:
+            answer(StorageError("the outbox is busy or stops: ask again later"))
+
     @property
     def pending(self) -> int:
         """How many messages the broker has not confirmed yet, on disk and in memory."""
@@ -228,6 +266,8 @@ class Keeper:
         self._guard(self._commit)
         while self._waiting and self.problem is None:
             self._guard(self._commit)
+        while self._asked:
+            self._answer_one()
         self._guard(self._refresh_ledger)
         if self._outbox is not None:
             try:
@@ -238,6 +278,8 @@ class Keeper:
     def _due(self) -> dict[str, float]:
         """When there is what to do, on the monotonic clock."""
         due = {"tick": self._ticked_at + TICK_S}
+        if self._asked:
+            due["ask"] = 0.0
         done = self._publisher.done_count
         if self.problem is not None:
             due["commit"] = self._retry_at
@@ -271,6 +313,16 @@ class Keeper:
         ):
             if name in due:
                 self._guard(work)
+        if "ask" in due:
+            self._answer_one()
+
+    def _answer_one(self) -> None:
+        """Answer the oldest question; one at a time, so that commits come between."""
+        answer = self._asked.popleft()
+        if self._outbox is None:
+            answer(StorageError(self.problem or f"{self._path} is not open"))
+        else:
+            answer(self._outbox)
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Do something with the disk, and live with it when that fails."""

@@ -290,6 +290,30 @@ class Outbox:
             )
             return [Row(*row) for row in found]
 
+    def results(
+        self, boot: str, stream: str, first: int, last: int, limit: int
+    ) -> list[tuple[int, bytes]]:
+        """The results of a boot and stream that are kept, published or not, by their numbers.
+
+        Args:
+            boot: whose they are.
+            stream: whose they are.
+            first: the first sequence number.
+            last: the last one, included.
+            limit: how many at most; the next page begins behind the last one of this page.
+
+        Returns:
+            Sequence number and payload of each.
+        """
+        with self._errors():
+            found = self._connection.execute(
+                "SELECT seq, payload FROM messages "
+                "WHERE series = (SELECT series FROM series WHERE boot = ? AND stream = ?) "
+                "AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+                (boot, stream, first, last, limit),
+            )
+            return [(seq, payload) for seq, payload in found]
+
     def ledger(self) -> list[Ledger]:
         """What is kept of each boot and stream, the newest first, MAX_LEDGERS at most."""
         with self._errors():

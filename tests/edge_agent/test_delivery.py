@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside.errors import MessageError
+from lineside.errors import MessageError, StorageError
 from lineside.mqtt import Hooks, MqttClient
 from lineside.settings import MqttSettings, OutboxSettings, StationSettings
 from lineside.topics import Topics
@@ -369,6 +369,33 @@ def test_more_than_may_be_kept_goes_and_is_named(path: Path, broker: Mosquitto) 
         assert heard | lost == set(range(1, 1501))
         assert lost == set(range(1, len(lost) + 1))
         assert 500 <= len(lost) <= 511
+
+
+def test_what_is_asked_is_read_between_commits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Delivery(f"mqtt://127.0.0.1:{free_port()}", path)
+    answers: list[object] = []
+
+    def read(outbox: Outbox) -> list[int]:
+        return [seq for seq, _ in outbox.results(it.boot, "top", 1, 10, 10)]
+
+    def fails(outbox: Outbox) -> None:
+        msg = f"{outbox.path.name} can't be read"
+        raise StorageError(msg)
+
+    with it:
+        it.put(5)
+        wait_for(lambda: it.keeper.waiting == 0)
+        it.keeper.ask(read, answers.append)
+        it.keeper.ask(fails, answers.append)
+        wait_for(lambda: len(answers) == 2)
+        assert answers[0] == [1, 2, 3, 4, 5]
+        assert str(answers.pop()) == "outbox.sqlite can't be read"
+        monkeypatch.setattr("lineside_agent.keeper.MAX_ASKED", 0)
+        it.keeper.ask(read, answers.append)
+        assert isinstance(answers.pop(), StorageError)
+        assert it.put(1) == 1
+    it.keeper.ask(read, answers.append)
+    assert isinstance(answers.pop(), StorageError)
 
 
 def test_a_message_that_is_too_long_is_refused(path: Path) -> None:

@@ -86,6 +86,25 @@ def test_the_ledger(path: Path) -> None:
     outbox.close(clean=True)
 
 
+def test_results_of_a_boot_and_stream_by_their_numbers(path: Path) -> None:
+    outbox = Outbox(path, "boot-1")
+    rows = fill(outbox, 1, 6)
+    fill(outbox, 1, 9, "side")
+    outbox.commit([], [(row.id, State.CONFIRMED) for row in rows[:4]])
+    outbox.close(clean=True)
+    outbox = Outbox(path, "boot-2")
+    fill(outbox, 1, 9)
+    assert outbox.results("boot-1", "top", 2, 5, 3) == [
+        (2, b"top 2"),
+        (3, b"top 3"),
+        (4, b"top 4"),
+    ]
+    assert outbox.results("boot-1", "top", 5, 99, 3) == [(5, b"top 5"), (6, b"top 6")]
+    assert outbox.results("boot-3", "top", 1, 9, 3) == []
+    assert outbox.results("boot-1", "none", 1, 9, 3) == []
+    outbox.close(clean=True)
+
+
 def test_a_boot_that_ended_without_a_stop_is_said_once(path: Path) -> None:
     first = Outbox(path, "boot-1")
     assert first.cut_off == []
