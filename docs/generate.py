@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lineside import bench, messages, settings
+from lineside import bench, commands, messages, settings
 from lineside.topics import Topics
 
 HERE: Final = Path(__file__).parent
@@ -32,7 +32,8 @@ CONFIGURATION: Final = (
 )
 MESSAGES: Final = (
     "JSON, UTF-8. Unknown fields are to be ignored. JSON Schemas are beside this file, "
-    "`asyncapi.json` holds topics and messages for tools.\n\n"
+    "`asyncapi.json` holds topics and messages for tools. What a station can be asked to do: "
+    "[commands](../commands.md).\n\n"
 )
 NOTE: Final = "<!-- Written by docs/generate.py from the code: change it there. -->\n\n"
 
@@ -163,7 +164,7 @@ def configuration_page(schema: dict[str, Any]) -> str:
 def messages_page(schemas: dict[str, dict[str, Any]]) -> str:
     """docs/messages/README.md."""
     text = [
-        "# What a station says\n\n",
+        "# What a station says, and what it is asked\n\n",
         NOTE,
         MESSAGES,
         "| topic | retained | QoS | message |\n| --- | --- | --- | --- |\n",
@@ -190,6 +191,8 @@ def topic_rows() -> dict[str, tuple[str, bool, int]]:
         "status": (topics.status(), True, 1),
         "health": (topics.health(), False, 0),
         "event": (topics.event(), False, 1),
+        "command": (topics.command(), False, 1),
+        "response": (topics.response("<requester>"), False, 1),
     }
 
 
@@ -204,8 +207,10 @@ def asyncapi(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
             "parameters": {name: {"description": f"The {name}'s name."} for name in names},
         }
-        operations[f"send_{kind}"] = {
-            "action": "send",
+        # AsyncAPI describes an application: here the station.
+        action = "receive" if kind == "command" else "send"
+        operations[f"{action}_{kind}"] = {
+            "action": action,
             "channel": {"$ref": f"#/channels/{kind}"},
             "bindings": {"mqtt": {"qos": qos, "retain": retained, "bindingVersion": "0.2.0"}},
         }
@@ -214,7 +219,7 @@ def asyncapi(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "info": {
             "title": "lineside station",
             "version": "1",
-            "description": "What a station publishes over MQTT.",
+            "description": "What a station publishes and is asked over MQTT.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -239,7 +244,9 @@ def _json(value: dict[str, Any]) -> str:
 
 def pages() -> dict[str, str]:
     """Every generated file: path below docs/ -> text."""
-    schemas = {kind: schema_of(struct) for kind, struct in messages.KINDS.items()}
+    structs = {**messages.KINDS, "command": commands.Command}
+    # In the order of the topics.
+    schemas = {kind: schema_of(structs[kind]) for kind in topic_rows()}
     station = schema_of(settings.Settings)
     return {
         "configuration.md": configuration_page(station),

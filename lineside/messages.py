@@ -13,13 +13,12 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from lineside.commands import Name, Response
 from lineside.errors import MessageError
-from lineside.topics import NAME_PATTERN
 
 Verdict = Literal["ok", "ng", "review", "no_read"]
 """`ok`; `ng`, not good; `review`, the model is not sure; `no_read`, no trustworthy answer."""
 
-Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
@@ -239,12 +238,13 @@ class Event(Struct, kw_only=True):
     details: dict[str, Any] = {}
 
 
-Message = Result | Status | Health | Event
+Message = Result | Status | Health | Event | Response
 KINDS: Final[dict[str, type[Message]]] = {
     "result": Result,
     "status": Status,
     "health": Health,
     "event": Event,
+    "response": Response,
 }
 """The message that each kind of topic carries."""
 
