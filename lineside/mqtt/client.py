@@ -18,7 +18,13 @@ from lineside.extras import require
 from lineside.mqtt import faults
 from lineside.mqtt.bell import Bell
 from lineside.mqtt.opening import CONNECT_S, ERROR_LEVEL, full_segments, new_client
-from lineside.mqtt.types import Delivery, Hooks, Incoming, Outgoing
+from lineside.mqtt.packets import (
+    connect_properties,
+    incoming,
+    packet_bytes,
+    publish_properties,
+)
+from lineside.mqtt.types import Delivery, Hooks, Outgoing
 from lineside.settings import MqttSettings, check_mqtt
 
 if TYPE_CHECKING:
@@ -215,7 +221,9 @@ class MqttClient:
         """
         client = self._new_client()
         try:
-            client.connect(self._mqtt.host, self._mqtt.port, self._mqtt.keepalive_s)
+            mqtt = self._mqtt
+            beside = connect_properties() if mqtt.protocol == "5" else None
+            client.connect(mqtt.host, mqtt.port, mqtt.keepalive_s, properties=beside)
         except (OSError, ValueError) as error:  # ValueError: a host name that can't be one
             raise BrokerError(faults.unreachable_line(self._mqtt, error)) from error
         opened = time.monotonic()
@@ -309,13 +317,14 @@ class MqttClient:
             if self._queue[0].qos > 0 and len(self._in_flight) >= self._limit:
                 return
             message = self._queue.popleft()
-            if self._max_packet and _packet_bytes(message) > self._max_packet:
+            if self._max_packet and packet_bytes(message) > self._max_packet:
                 self._call(message.on_done, Delivery(ok=False, reason="Packet too large"))
                 continue
             self._publish(client, message)
 
     def _publish(self, client: paho.Client, message: Outgoing) -> None:
-        info = client.publish(message.topic, message.payload, message.qos, message.retain)
+        beside = publish_properties(message)
+        info = client.publish(message.topic, message.payload, message.qos, message.retain, beside)
         if message.qos > 0:
             self._in_flight[info.mid] = message
         else:
@@ -411,10 +420,7 @@ class MqttClient:
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         with contextlib.suppress(UnicodeDecodeError):  # a topic that is no UTF-8
-            incoming = Incoming(
-                message.topic, bytes(message.payload), message.retain, time.monotonic_ns()
-            )
-            self._call(self._hooks.on_message, incoming)
+            self._call(self._hooks.on_message, incoming(message))
 
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
         if level == ERROR_LEVEL:
@@ -426,8 +432,3 @@ _SUCCESS: Final = Delivery(ok=True, reason="Success")
 
 def _delivery(code: ReasonCode) -> Delivery:
     return Delivery(ok=code.value < _FAILURE, reason=str(code))
-
-
-def _packet_bytes(message: Outgoing) -> int:
-    """The size of the PUBLISH packet, rounded up: headers are 5 + 2 + 2 + 1 bytes at most."""
-    return len(message.payload) + len(message.topic.encode()) + 10

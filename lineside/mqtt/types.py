@@ -29,6 +29,9 @@ class Outgoing:
         qos: 1; or 0, then it is dropped while there is no connection.
         retain: whether the broker keeps it for later subscribers.
         on_done: called once, on the client's thread, when it is known what became of it.
+        correlation: what the one who answers sends back with it; MQTT 5 only.
+        expiry_s: seconds that the broker may hold it back; then it is not delivered any more.
+            None: for ever; MQTT 5 only.
     """
 
     topic: str
@@ -36,6 +39,8 @@ class Outgoing:
     qos: int = 1
     retain: bool = False
     on_done: Callable[[Delivery], None] | None = None
+    correlation: bytes | None = None
+    expiry_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,16 @@ class Incoming:
         payload: bytes.
         retained: whether the broker had kept it, so that it may be old.
         mono_ns: when it came, in ns of this machine's monotonic clock.
+        response_topic: where the sender wants an answer; MQTT 5 only.
+        correlation: what the sender wants back with the answer; MQTT 5 only.
     """
 
     topic: str
     payload: bytes
     retained: bool
     mono_ns: int
+    response_topic: str | None = None
+    correlation: bytes | None = None
 
 
 @dataclass(frozen=True)

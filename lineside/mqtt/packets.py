@@ -1,0 +1,74 @@
+"""Between our messages and paho's packets: what MQTT 5 says beside topic and payload."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from lineside.extras import require
+from lineside.mqtt.types import Incoming, Outgoing
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
+    from paho.mqtt.properties import Properties
+
+MAX_PACKET_BYTES: Final = 16 * 1024 * 1024
+"""A packet longer than this the broker does not send us (MQTT 5): paho holds it in memory."""
+
+_FOREVER_S: Final = 0xFFFFFFFF
+
+
+def connect_properties() -> Properties:
+    """The properties of a CONNECT."""
+    properties = _properties("CONNECT")
+    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    return properties
+
+
+def publish_properties(message: Outgoing) -> Properties | None:
+    """The properties of a PUBLISH; None, which costs nothing, where it has none.
+
+    Under 3.1.1 paho leaves them out.
+    """
+    if message.correlation is None and message.expiry_s is None:
+        return None
+    properties = _properties("PUBLISH")
+    if message.correlation is not None:
+        properties.CorrelationData = message.correlation
+    if message.expiry_s is not None:
+        properties.MessageExpiryInterval = min(max(message.expiry_s, 0), _FOREVER_S)
+    return properties
+
+
+def incoming(message: MQTTMessage) -> Incoming:
+    """What was received, and when.
+
+    Raises:
+        UnicodeDecodeError: its topic is no UTF-8.
+    """
+    properties = message.properties  # None under 3.1.1
+    return Incoming(
+        message.topic,
+        bytes(message.payload),
+        message.retain,
+        time.monotonic_ns(),
+        getattr(properties, "ResponseTopic", None),
+        getattr(properties, "CorrelationData", None),
+    )
+
+
+def packet_bytes(message: Outgoing) -> int:
+    """The size of the PUBLISH packet, rounded up.
+
+    Headers are 5 + 2 + 2 + 1 bytes at most, an expiry 5, a correlation 3 and its length.
+    """
+    size = len(message.payload) + len(message.topic.encode()) + 18
+    return size + len(message.correlation or b"")
+
+
+def _properties(packet: str) -> Properties:
+    types = require("paho.mqtt.packettypes", extra="mqtt").PacketTypes
+    made: Properties = require("paho.mqtt.properties", extra="mqtt").Properties(
+        getattr(types, packet)
+    )
+    return made
