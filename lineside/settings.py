@@ -61,6 +61,10 @@ class MqttSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """PEM of this station's private key."""
     keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 60
     """Seconds of silence after which the connection is tried."""
+    home_assistant: bool = False
+    """Whether Home Assistant at the same broker is to find this station by itself."""
+    home_assistant_prefix: Annotated[str, Meta(pattern=PREFIX_PATTERN)] = "homeassistant"
+    """The first levels of the topics where Home Assistant looks for devices."""
 
     @property
     def tls(self) -> bool:
@@ -142,6 +146,13 @@ class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Seconds to wait at a stop for the broker to take what is left."""
 
 
+class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A page for Prometheus."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """The TCP port on 127.0.0.1. 0: no page."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A station's configuration."""
 
@@ -152,6 +163,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: list[StreamSettings] = []
     """With one camera and one model it may be left out; the stream is then called as the camera."""
     outbox: OutboxSettings = OutboxSettings()
+    metrics: MetricsSettings = MetricsSettings()
     health_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     """Seconds between health messages."""
 

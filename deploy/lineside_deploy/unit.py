@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from lineside.settings import Settings
 
+WATCHDOG_S: Final = 60
+"""Seconds without a sign of life from every part of the agent after which it is restarted. A camera
+that is lost is connected to again at least every 20 s, and a commit on a slow card may take as
+long."""
+
+START_S: Final = 300
+"""Seconds that a start may take: each model is tried in a child process first."""
+
+# What is left out on purpose: ProtectClock= refuses adjtimex(2), by which the agent asks whether the
+# clock was set; PrivateDevices= and DevicePolicy= would hide the cameras; ProcSubset=pid hides
+# /proc/meminfo; MemoryDenyWriteExecute= would stop kernels that an engine compiles as it loads.
 _TEMPLATE = """\
 [Unit]
 Description=lineside station {site}/{name}
 Wants=network-online.target
 After=network-online.target
+# A station never gives up.
+StartLimitIntervalSec=0
 
 [Service]
+Type=notify
+NotifyAccess=main
 ExecStart={command} agent run {config}
 User={user}
 Restart=on-failure
 RestartSec=2
+TimeoutStartSec={start_s}
+# Fed only while capture, inference and outbox get on with their work.
+WatchdogSec={watchdog_s}
 # A stop publishes what is left, for at most outbox.drain_s.
 TimeoutStopSec={stop_s:.0f}
 UMask=0077
 NoNewPrivileges=yes
+CapabilityBoundingSet=
+LockPersonality=yes
 ProtectSystem=strict
 ProtectHome=read-only
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
 PrivateTmp=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
 ReadWritePaths={state}
 
 [Install]
@@ -50,6 +81,8 @@ def render_unit(settings: Settings, *, config: Path, command: Path, user: str) -
         config=_quoted(config).replace("$", "$$"),
         state=_quoted(Path(settings.outbox.path).parent),
         user=user,
+        start_s=START_S,
+        watchdog_s=WATCHDOG_S,
         stop_s=settings.outbox.drain_s + 10,
     )
 

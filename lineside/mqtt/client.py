@@ -68,7 +68,9 @@ class MqttClient:
         error: why not, in one line for a person; None while connected.
         refused: whether the broker said no to who we are, so that trying again helps only if
             something is changed there.
+        fault: the name of that reason, where it has one: see `lineside.mqtt.faults.fault_name`.
         failures: attempts to connect that failed, since the last one that did not.
+        connections: how many there were.
 
     Raises:
         SettingsError: `mqtt` contradicts itself.
@@ -107,7 +109,9 @@ class MqttClient:
         self.connected = False
         self.error: str | None = f"no connection to broker {self.address} yet"
         self.refused = False
+        self.fault: str | None = None
         self.failures = 0
+        self.connections = 0
 
     @property
     def address(self) -> str:
@@ -192,7 +196,7 @@ class MqttClient:
             try:
                 self._connection()
             except BrokerError as error:
-                self._note(str(error))
+                self._note(str(error), faults.fault_name(error))
             except Exception as error:  # this thread must outlive any mistake
                 log.exception("the MQTT connection failed in an unforeseen way")
                 self._note(f"broker {self.address}: {error!r}")
@@ -204,12 +208,12 @@ class MqttClient:
             pause = random.uniform(0.0, min(high, low * 2.0 ** min(attempt - 1, 16)))  # noqa: S311 - no secret
             self._stopping.wait(pause)
 
-    def _note(self, line: str) -> None:
+    def _note(self, line: str, fault: str | None = None) -> None:
         """Say why there is no connection, once for each reason."""
         if line != self.error and not self._stopping.is_set():
             log.warning("%s; trying again", line)
         with self._changed:
-            self.error, self.refused = line, self._unwelcome
+            self.error, self.refused, self.fault = line, self._unwelcome, fault
             self.failures += 1
             self._changed.notify_all()
 
@@ -374,8 +378,9 @@ class MqttClient:
             client.subscribe([(topic, 1) for topic in self._subscriptions])
         log.info("connected to broker %s over MQTT %s", self.address, self._mqtt.protocol)
         with self._changed:
-            self.connected, self.refused, self.error = True, False, None
+            self.connected, self.refused, self.error, self.fault = True, False, None, None
             self.failures = 0
+            self.connections += 1
             self._changed.notify_all()
         self._call(self._hooks.on_connect)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from datetime import datetime, timezone
 from typing import Final
 
 from lineside.settings import MqttSettings
@@ -18,11 +19,30 @@ BAD_CREDENTIALS: Final = {134, 135}
 UNSUPPORTED_VERSION: Final = 132
 TAKEN_OVER: Final = 142
 
+CERT_FAULTS: Final = {9: "cert_not_yet_valid", 10: "cert_expired"}
+"""What a wrong clock leads to, by OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED."""
+
 
 def address(mqtt: MqttSettings) -> str:
     """The broker as people write it: host:port."""
     host = f"[{mqtt.host}]" if ":" in mqtt.host else mqtt.host
     return f"{host}:{mqtt.port}"
+
+
+def fault_name(error: BaseException | None) -> str | None:
+    """What programs call the reason why a connection failed, where it has a name.
+
+    Args:
+        error: what was raised, or what that was raised from.
+
+    Returns:
+        `cert_not_yet_valid` or `cert_expired`; None for all else.
+    """
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return CERT_FAULTS.get(error.verify_code)
+        error = error.__cause__
+    return None
 
 
 def refused_line(mqtt: MqttSettings, code: int, reason: str) -> str:
@@ -105,6 +125,12 @@ def unreachable_line(mqtt: MqttSettings, error: BaseException) -> str:
 def _tls_line(mqtt: MqttSettings, error: ssl.SSLError) -> str:
     where = address(mqtt)
     if isinstance(error, ssl.SSLCertVerificationError):
+        fault = fault_name(error)
+        if fault is not None:
+            # A device without a battery for its clock starts in the past.
+            today = datetime.now(timezone.utc).date().isoformat()
+            line = f"the certificate of broker {where} is refused: {error.verify_message} ({fault})"
+            return f"{line}. It is {today} on this device: if that is wrong, set its clock"
         way = "check ca_file" if mqtt.ca_file else "set ca_file to the authority that signed it"
         return f"the certificate of broker {where} is not trusted ({error.verify_message}): {way}"
     if error.reason == "WRONG_VERSION_NUMBER":
