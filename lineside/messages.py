@@ -92,6 +92,11 @@ class LoadedModel(Struct, kw_only=True):
     """`sha256:` and the hash of the bundle's manifest.json."""
     parity: Literal["measured", "unknown"] | None = None
     """Whether the bundle's maker measured it on images; null from a station that does not say."""
+    origin: Literal["configuration", "command", "last_good"] | None = msgspec.field(
+        default=None, name="from"
+    )
+    """Why this bundle: the configuration or a command names it, or it is the last good one, since
+    what they name can't be used; null from a station that does not say."""
 
 
 class Latency(Struct, kw_only=True):

@@ -91,6 +91,8 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Path of the bundle: a folder or a zip file."""
     trust: str = ""
     """PEM of the public key that must have signed the bundle. Empty: unsigned ones run too."""
+    bundles: str = ""
+    """A folder: the command `use_bundle` may name bundles below it. Empty: it is refused."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     """Threads of the interpreter."""
 
@@ -349,7 +351,12 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
             key_file=path(mqtt.key_file),
         ),
         model=[
-            replace(model, bundle=path(model.bundle), trust=path(model.trust))
+            replace(
+                model,
+                bundle=path(model.bundle),
+                bundles=path(model.bundles),
+                trust=path(model.trust),
+            )
             for model in settings.model
         ],
         camera=cameras,

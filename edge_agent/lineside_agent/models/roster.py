@@ -1,0 +1,188 @@
+"""All models of a station, and the thread that changes them: seldom, slowly, off the path.
+
+Roster.begin()                loads them: before anything else runs
+Roster.slots[STREAM]          who looks at a stream's frames
+Roster.start() / stop()       the worker
+Roster.use_bundle(…)          the op: on the MQTT thread, answers when it is done
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final, Protocol
+
+from msgspec import Meta, Struct
+
+from lineside.errors import LinesideError
+from lineside.messages import LoadedModel
+from lineside.settings import Name, Settings
+from lineside_agent.models.loading import places_of, read_trust
+from lineside_agent.models.seat import Seat, Tells
+from lineside_agent.models.slot import Report, Slot
+from lineside_agent.models.store import Store
+
+log = logging.getLogger(__name__)
+
+STOP_S: Final = 2.0
+"""Seconds that a stop waits for the worker: it may be in the middle of loading a bundle."""
+
+
+class UseBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the op `use_bundle` takes."""
+
+    model: Name
+    """The name of a `[[model]]`."""
+    bundle: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    """A path, relative to the model's `bundles`, or absolute and below it. Left out: the bundle of
+    the configuration."""
+
+
+class Answer(Protocol):
+    """Takes the answer to a command, once, from any thread."""
+
+    def ok(self, **details: Any) -> None:  # noqa: ANN401 - JSON
+        """It is done."""
+
+    def refuse(self, reason: str) -> None:
+        """It is not, and why, in one line."""
+
+
+class Roster:
+    """The models of a station.
+
+    Args:
+        settings: of the station.
+        boot: the UUID of this start of the agent.
+        tell: hears what happened: events, and the audit log. What happens in `begin` it hears
+            in `start`.
+
+    Attributes:
+        slots: who looks at each stream's frames, once it has begun.
+    """
+
+    def __init__(self, settings: Settings, boot: str, tell: Tells) -> None:
+        self._settings = settings
+        self._boot = boot
+        self._tell = tell
+        self._news: list[Callable[[], None]] = []
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._busy = False
+        self._seats: dict[str, Seat] = {}
+        self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+        self.slots: dict[str, Slot] = {}
+
+    def begin(self) -> None:
+        """Load every model that a stream uses: see `lineside_agent.models.seat`.
+
+        Raises:
+            InputError: a key that is trusted can't be read.
+            MissingExtraError: no engine is installed, or no `cryptography` where a key is trusted.
+        """
+        folder = Path(self._settings.outbox.path).parent / "models"
+        for model in self._settings.model:
+            places = places_of(model, self._settings, self._boot)
+            if not places:
+                continue
+            seat = Seat(
+                model,
+                places,
+                read_trust(model),
+                Store(folder / model.name),
+                self._hear,
+                partial(self._reported, model.name),
+            )
+            seat.begin()
+            self._seats[model.name] = seat
+            names = (place.stream for place in places)
+            self.slots.update(zip(names, seat.slots, strict=True))
+
+    def start(self) -> None:
+        """Begin to work: what there is to keep is kept, and commands are taken."""
+        for news in self._news:
+            news()
+        self._news.clear()
+        for seat in self._seats.values():
+            self._jobs.put(seat.settle)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The agent stops. A bundle that is being loaded is not waited for."""
+        for seat in self._seats.values():
+            self._jobs.put(seat.rest)
+        self._jobs.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why status is degraded: `model_fallback:NAME`, `no_model:NAME`."""
+        return [reason for seat in self._seats.values() for reason in seat.reasons]
+
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        """What status says of the bundles in use; each once."""
+        said = {model.digest: model for seat in self._seats.values() for model in seat.said}
+        return list(said.values())
+
+    def use_bundle(self, args: UseBundle, by: str, answer: Answer) -> None:
+        """Change a model's bundle; does not wait, and does not raise.
+
+        The answer comes when every stream of the model looks with the new one: `changed`,
+        `model`, `digest`; or says why all is as it was.
+
+        Args:
+            args: of the command.
+            by: who asks.
+            answer: takes the answer.
+        """
+        seat = self._seats.get(args.model)
+        if seat is None:
+            known = ", ".join(self._seats)
+            answer.refuse(f"no stream uses a model {args.model!r}, there is {known}")
+        elif self._busy:
+            answer.refuse("another bundle is just being tried: ask again when that is answered")
+        else:
+            self._busy = True
+            self._jobs.put(partial(self._use, seat, args, by, answer))
+
+    def _use(self, seat: Seat, args: UseBundle, by: str, answer: Answer) -> None:
+        try:
+            details = seat.use(args.bundle, by)
+        except LinesideError as error:
+            message = f"model {args.model}: a bundle that {by} asked for is not used: {error}"
+            self._hear("model_refused", message, model=args.model, by=by)
+            self._busy = False
+            answer.refuse(str(error))
+        except BaseException:
+            self._busy = False
+            answer.refuse("the agent failed while it tried the bundle: see its log")
+            raise
+        else:
+            self._busy = False
+            answer.ok(**details)
+
+    def _reported(self, model: str, report: Report) -> None:
+        """On a stream's thread."""
+        self._jobs.put(lambda: self._seats[model].hear(report))
+
+    def _hear(self, kind: str, message: str, **details: Any) -> None:  # noqa: ANN401 - JSON
+        news = partial(self._tell, kind, message, **details)
+        if self._thread.ident is None:
+            self._news.append(news)
+        else:
+            news()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._do(job)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except Exception:  # one job that fails must not end the others
+            log.exception("a change of models failed")
