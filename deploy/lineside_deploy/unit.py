@@ -15,8 +15,8 @@ long."""
 START_S: Final = 300
 """Seconds that a start may take: each model is tried in a child process first."""
 
-# What is left out on purpose: ProtectClock= refuses adjtimex(2), by which the agent asks whether the
-# clock was set; PrivateDevices= and DevicePolicy= would hide the cameras; ProcSubset=pid hides
+# What is left out on purpose: ProtectClock= refuses adjtimex(2), by which the agent asks whether
+# the clock was set; PrivateDevices= and DevicePolicy= would hide the cameras; ProcSubset=pid hides
 # /proc/meminfo; MemoryDenyWriteExecute= would stop kernels that an engine compiles as it loads.
 _TEMPLATE = """\
 [Unit]

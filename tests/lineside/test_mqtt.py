@@ -17,7 +17,7 @@ from lineside.mqtt import Delivery, Hooks, Incoming, MqttClient, Outgoing
 from lineside.mqtt.packets import MAX_PACKET_BYTES
 from lineside.settings import MqttSettings
 from tests.support.broker import Mosquitto, free_port, rude_server, wait_for
-from tests.support.pki import Pki, make_pki
+from tests.support.pki import Pki, broker_certificate, make_pki
 from tests.support.relay import Relay
 
 QUICK = (0.02, 0.1)  # s, so that tests need not wait for a real backoff
@@ -275,6 +275,7 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path, pki: Pki, connect: Co
         stranger = connect(url, ca_file=str(pki.stranger), client_id="2")
         wait_for(lambda: "is not trusted" in (stranger.error or ""))
         assert "check ca_file" in (stranger.error or "")
+        assert stranger.fault is None
 
         named = connect(url.replace("127.0.0.1", "localhost"), ca_file=str(pki.ca), client_id="3")
         wait_for(lambda: "Hostname mismatch" in (named.error or ""))
@@ -288,6 +289,33 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path, pki: Pki, connect: Co
         plain = connect(broker.url, client_id="6")
         wait_for(lambda: "perhaps it speaks only TLS there" in (plain.error or ""))
         assert not any(c.connected for c in (stranger, named, system, key, plain))
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("begins_in_days", "fault", "says"),
+    [
+        (1, "cert_not_yet_valid", "certificate is not yet valid"),
+        (-2, "cert_expired", "certificate has expired"),
+    ],
+)
+def test_what_a_wrong_clock_does_to_tls_has_a_name_and_passes(
+    tmp_path: Path, pki: Pki, connect: Connect, begins_in_days: int, fault: str, says: str
+) -> None:
+    """As on a device that starts in 1970, and gets the time only later."""
+    wrong = broker_certificate(pki, tmp_path / "wrong.pem", begins_in_days=begins_in_days)
+    lines = (f"cafile {pki.ca}", f"certfile {wrong}", f"keyfile {pki.broker_key}")
+    broker = Mosquitto(tmp_path / "broker", *lines)
+    with broker:
+        client = connect(broker.url.replace("mqtt:", "mqtts:"), ca_file=str(pki.ca))
+        wait_for(lambda: client.fault == fault, what=fault)
+        assert f"is refused: {says} ({fault}). It is " in (client.error or "")
+        assert "set its clock" in (client.error or "")
+        assert client.connections == 0
+    wrong.write_bytes(pki.broker.read_bytes())
+    with broker:
+        assert client.wait_connected(10), client.error
+        assert (client.fault, client.connections) == (None, 1)
 
 
 @pytest.mark.broker

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,25 @@ def _signed(folder: Path, name: str, extension: str) -> None:
     (folder / f"{name}.ext").write_text(extension + "\n")
     ca = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext")
     _openssl(folder, "x509", "-req", "-in", f"{name}.csr", *ca, "-out", f"{name}.pem", "-days", "2")
+
+
+def broker_certificate(pki: Pki, path: Path, *, begins_in_days: int) -> Path:
+    """The broker's certificate anew, for one day that begins in so many days."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+    key = load_pem_private_key((pki.ca.parent / "ca.key").read_bytes(), password=None)
+    old = x509.load_pem_x509_certificate(pki.broker.read_bytes())
+    begins = datetime.now(timezone.utc) + timedelta(days=begins_in_days)
+    builder = x509.CertificateBuilder(
+        issuer_name=old.issuer,
+        subject_name=old.subject,
+        public_key=old.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=begins,
+        not_valid_after=begins + timedelta(days=1),
+        extensions=list(old.extensions),
+    )
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))  # type: ignore[arg-type]
+    return path
