@@ -80,6 +80,7 @@ class Keeper:
     Attributes:
         problem: why nothing can be kept just now, in one line; None if all is well.
         ledger: what is kept of each boot and stream, refreshed every LEDGER_S.
+        turns: how often its thread has come round: it stands still only while the disk holds it.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Keeper:
         self._retry_at = self._ledger_at = self._refill_at = 0.0
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self.problem: str | None = None
+        self.turns = 0
         self.ledger = self._with_streams([])
 
     # What others call, from any thread.
@@ -253,6 +255,7 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._ending:
+            self.turns += 1
             with self._changed:
                 pause = min(self._due().values()) - time.monotonic()
                 if pause > 0:
