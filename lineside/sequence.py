@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 Range = tuple[int, int]
@@ -58,15 +58,44 @@ class SequenceSet:
             self._last.insert(at + 1, number)
         return True
 
+    def add_range(self, first: int, last: int) -> int:
+        """Note all numbers between `first` and `last`, both included.
+
+        Returns:
+            How many of them are new.
+        """
+        if first > last:
+            return 0
+        begin = bisect_left(self._last, first - 1)  # the ranges that touch or overlap
+        end = bisect_right(self._first, last + 1)
+        had = sum(self._last[n] - self._first[n] + 1 for n in range(begin, end))
+        if begin < end:
+            first, last = min(first, self._first[begin]), max(last, self._last[end - 1])
+        self._first[begin:end], self._last[begin:end] = [first], [last]
+        return last - first + 1 - had
+
+    def discard(self, number: int) -> bool:
+        """Forget a number.
+
+        Returns:
+            Whether it was there.
+        """
+        if number not in self:
+            return False
+        at = bisect_right(self._first, number) - 1
+        first, last = self._first[at], self._last[at]
+        rest = [(a, b) for a, b in ((first, number - 1), (number + 1, last)) if a <= b]
+        self._first[at : at + 1] = [a for a, _ in rest]
+        self._last[at : at + 1] = [b for _, b in rest]
+        return True
+
     def missing(self, first: int, last: int) -> Iterator[Range]:
         """The ranges between `first` and `last`, both included, that were not seen."""
-        for seen_first, seen_last in self.ranges():
-            if seen_last < first:
-                continue
-            if seen_first > last:
+        for at in range(bisect_left(self._last, first), len(self._first)):
+            if self._first[at] > last:
                 break
-            if seen_first > first:
-                yield first, seen_first - 1
-            first = seen_last + 1
+            if self._first[at] > first:
+                yield first, self._first[at] - 1
+            first = self._last[at] + 1
         if first <= last:
             yield first, last

@@ -7,8 +7,8 @@ import logging
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
 import click
@@ -22,7 +22,8 @@ from rich.text import Text
 from lineside.errors import BrokerError
 from lineside.messages import Result, Status
 from lineside.settings import MqttSettings
-from lineside.subscriber import Received, Subscriber, Tracker
+from lineside.subscriber import Received, Subscriber
+from lineside.tracker import Gap, Since, Tracker
 
 COLOURS: Final = {"ok": "green", "ng": "bold red", "review": "yellow", "no_read": "magenta"}
 STATES: Final = {"online": "green", "degraded": "yellow", "offline": "red"}
@@ -35,6 +36,9 @@ SETTLE_S: Final = 0.5
 
 REDRAW_S: Final = 0.2
 """Seconds between two pictures of the table, at least."""
+
+WIDE: Final = 100
+"""Characters from which the table has room for all its columns."""
 
 NEWEST: Final = 100
 """Verdicts that are kept for the table; it shows as many as there is room for."""
@@ -83,8 +87,11 @@ class Board:
         self._states: dict[tuple[str, str], Status] = {}
         self._newest: deque[Result] = deque(maxlen=NEWEST)
 
-    def take(self, received: Received) -> None:
-        """Note a message."""
+    def take(self, received: Received | Gap) -> None:
+        """Note a message. What is lost the table learns from the tracker."""
+        if isinstance(received, Gap):
+            self._lines.setdefault((received.site, received.station, received.stream), Line())
+            return
         message = received.message
         if isinstance(message, Result):
             self.results += 1
@@ -99,13 +106,23 @@ class Board:
                     key = (message.site, message.station, entry.stream)
                     self._lines.setdefault(key, Line())
 
-    def draw(self, tracker: Tracker, *, error: str | None, rows: int) -> RenderableType:
+    def draw(
+        self,
+        tracker: Tracker,
+        *,
+        error: str | None,
+        rows: int,
+        columns: int,
+        troubles: Mapping[tuple[str, str], str] | None = None,
+    ) -> RenderableType:
         """The table.
 
         Args:
-            tracker: what is missing and what came twice.
+            tracker: what is missing, repaired and lost, and what came twice.
             error: why there is no connection; None while there is one.
             rows: how many lines there is room for.
+            columns: how many characters a line has; below WIDE, some columns are left out.
+            troubles: why a site's station can't be asked for what is missing.
         """
         parts: list[RenderableType] = []
         if error is not None:
@@ -113,35 +130,45 @@ class Board:
         elif not self._lines:
             parts.append(Text("connected; no station has said anything yet", style="dim"))
         if self._lines:
-            parts.append(self._streams(tracker))
+            parts.append(self._streams(tracker, troubles or {}, wide=columns >= WIDE))
         if self._newest:
             room = max(3, rows - len(self._lines) - 11)
             parts.append(self._verdicts(itertools.islice(self._newest, room)))
         return Group(*parts)
 
-    def _streams(self, tracker: Tracker) -> Table:
+    def _streams(
+        self, tracker: Tracker, troubles: Mapping[tuple[str, str], str], *, wide: bool
+    ) -> Table:
         now = time.monotonic()
         table = _table("Streams")
         table.add_column("stream", overflow="fold", ratio=2, min_width=16)
         table.add_column("state", overflow="fold", ratio=2, min_width=10)
-        for name in ("results", "per s", *COLOURS, "missing", "twice"):
+        names = ["per s", *COLOURS, "missing", "repaired", "lost"]
+        if wide:
+            names = ["results", *names, "twice"]
+        for name in names:
             table.add_column(name, justify="right", style=COLOURS.get(name, ""), no_wrap=True)
-        missing: Counter[tuple[str, str, str]] = Counter()
+        missing, lost = _by_stream(tracker.gaps()), _by_stream(tracker.lost())
+        lost += tracker.dropped
+        repaired: Counter[tuple[str, str, str]] = Counter()
         twice: Counter[tuple[str, str, str]] = Counter()
-        for gap in tracker.gaps():
-            missing[gap.site, gap.station, gap.stream] += gap.last - gap.first + 1
         for (site, station, _, stream), track in tracker.tracks.items():
+            repaired[site, station, stream] += track.repaired
             twice[site, station, stream] += track.duplicates
         for key, line in sorted(self._lines.items()):
-            table.add_row(
-                Text("/".join(key)),
-                self._state(*key[:2]),
-                f"{line.verdicts.total():,}",
+            state = self._state(*key[:2])
+            if missing[key] and key[:2] in troubles:
+                state.append(f", no repair: {troubles[key[:2]]}", style="yellow")
+            cells: list[str | Text] = [
                 f"{line.rate_hz(now):.1f}",
                 *(f"{line.verdicts[verdict]:,}" for verdict in COLOURS),
-                Text(f"{missing[key]:,}", style="bold red" if missing[key] else ""),
-                f"{twice[key]:,}",
-            )
+                Text(f"{missing[key]:,}", style="yellow" if missing[key] else ""),
+                f"{repaired[key]:,}",
+                Text(f"{lost[key]:,}", style="bold red" if lost[key] else ""),
+            ]
+            if wide:
+                cells = [f"{line.verdicts.total():,}", *cells, f"{twice[key]:,}"]
+            table.add_row(Text("/".join(key)), state, *cells)
         return table
 
     def _state(self, site: str, station: str) -> Text:
@@ -176,6 +203,14 @@ class Board:
                 f"{result.latency_ms.total:.1f}",
             )
         return table
+
+
+def _by_stream(gaps: Iterable[Gap]) -> Counter[tuple[str, str, str]]:
+    """How many results they are about, for each site, station and stream."""
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for gap in gaps:
+        counted[gap.site, gap.station, gap.stream] += len(gap)
+    return counted
 
 
 def _table(title: str) -> Table:
@@ -214,7 +249,13 @@ def watch_live(
     board, screen = Board(), console or Console()
 
     def picture() -> RenderableType:
-        return board.draw(subscriber.tracker, error=subscriber.error, rows=screen.size.height)
+        return board.draw(
+            subscriber.tracker,
+            error=subscriber.error,
+            rows=screen.size.height,
+            columns=screen.size.width,
+            troubles=subscriber.troubles,
+        )
 
     # Drawn here and not by a thread of Live's, which would read the board while it changes.
     with Live(
@@ -231,7 +272,7 @@ def watch_live(
 
         for received in subscriber.received(over):
             board.take(received)
-            if on_received is not None:
+            if on_received is not None and isinstance(received, Received):
                 on_received(received)
     return board
 
@@ -239,21 +280,35 @@ def watch_live(
 def watch_json(subscriber: Subscriber, *, until: Callable[[], bool]) -> int:
     """Print each message on a line of its own, as it was published, until `until()` is true.
 
+    What is lost for good is a line of schema `lineside.gap/1`: that no station has published.
+
     Returns:
-        How many results there were.
+        How many results there were, replayed ones included.
 
     Raises:
         BrokerError: the broker refuses us.
     """
     for received in subscriber.received(until):
-        line = msgspec.json.format(received.payload, indent=-1)
+        if isinstance(received, Gap):
+            line = msgspec.json.encode({"schema": "lineside.gap/1", **asdict(received)})
+        else:
+            line = msgspec.json.format(received.payload, indent=-1)
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.flush()
-    return subscriber.counts["result"]
+    return _results(subscriber)
+
+
+def _results(subscriber: Subscriber) -> int:
+    return subscriber.counts["result"] + subscriber.counts["replay"]
 
 
 @click.command(
-    epilog="Example:  lineside watch mqtt://localhost --json --count 100 --timeout 60",
+    epilog="""\b
+Examples:
+  lineside watch mqtt://localhost --repair
+  lineside watch mqtt://localhost --json --count 100 --timeout 60
+  lineside watch mqtt://localhost --json --repair --since kept >> results.jsonl
+""",
 )
 @click.argument("url")
 @click.option("--prefix", default="lineside", show_default=True, help="First levels of the topics.")
@@ -265,15 +320,24 @@ def watch_json(subscriber: Subscriber, *, until: Callable[[], bool]) -> int:
 @click.option("--ca-file", default="", help="PEM of the authority that signed the broker.")
 @click.option("--cert-file", default="", help="PEM of a client certificate.")
 @click.option("--key-file", default="", help="PEM of its private key.")
+@click.option("--repair", is_flag=True, help="Ask the stations for results that are missing.")
+@click.option(
+    "--since",
+    type=click.Choice(["now", "kept"]),
+    default="now",
+    show_default=True,
+    help="With --repair, kept: also all results from before that the stations still keep.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One message a line, as published.")
 @click.option("--count", type=click.IntRange(1), help="Stop after so many results.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Stop after S seconds.")
 def watch(
     url: str,
     *,
-    prefix: str,
     site: str,
     station: str,
+    repair: bool,
+    since: Since,
     as_json: bool,
     count: int | None,
     timeout: float | None,
@@ -283,12 +347,17 @@ def watch(
 
     URL is mqtt://HOST[:1883], or mqtts://HOST[:8883] for TLS. A broker that is not there is
     waited for. With --count it exits with 0 only if so many results came.
+
+    What was published and did not come is counted as missing. With --repair it is asked for
+    again until it comes, or until the station says that it is lost: that it does not keep it
+    any more (in --json a line of schema lineside.gap/1).
     """
-    mqtt = MqttSettings(url=url, prefix=prefix, **cast("dict[str, Any]", broker))
+    mqtt = MqttSettings(url=url, **cast("dict[str, Any]", broker))
     # What is wrong is in the table, or said below: not a third time by the client.
     logging.getLogger("lineside.mqtt").setLevel(logging.ERROR)
     began = time.monotonic()
-    with Subscriber(mqtt, site=site, station=station) as subscriber:
+    subscribing = Subscriber(mqtt, site=site, station=station, repair=repair, since=since)
+    with subscribing as subscriber:
         said: str | None = None
 
         def over() -> bool:
@@ -296,14 +365,14 @@ def watch(
             if as_json and subscriber.error != said and time.monotonic() - began > SETTLE_S:
                 said = subscriber.error
                 click.echo(f"waiting: {said}" if said else "connected", err=True)
-            enough = count is not None and subscriber.counts["result"] >= count
+            enough = count is not None and _results(subscriber) >= count
             return enough or (timeout is not None and time.monotonic() - began >= timeout)
 
         if as_json:
             watch_json(subscriber, until=over)
         else:
             watch_live(subscriber, until=over)
-        results, error = subscriber.counts["result"], subscriber.error
+        results, error = _results(subscriber), subscriber.error
     if count is not None and results < count:
         why = f": {error}" if error else ""
         msg = f"{results} of {count} results came within {timeout:g} s{why}"

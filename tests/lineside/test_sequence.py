@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from lineside.sequence import SequenceSet
@@ -26,4 +28,25 @@ def test_missing_is_what_a_plain_set_says() -> None:
         gaps = [n for a, b in seen.missing(first, last) for n in range(a, b + 1)]
         assert gaps == [n for n in range(first, last + 1) if n not in plain]
         assert all((n in seen) == (n in plain) for n in range(46))
+        assert len(seen) == len(plain)
+
+
+def test_ranges_and_forgetting_are_what_a_plain_set_says() -> None:
+    chance = np.random.default_rng(11)
+    for _ in range(300):
+        plain: set[int] = set()
+        seen = SequenceSet()
+        for _ in range(int(chance.integers(1, 12))):
+            first = int(chance.integers(1, 41))
+            last = first + int(chance.integers(-1, 8))
+            numbers = set(range(first, last + 1))
+            if chance.random() < 0.6:
+                assert seen.add_range(first, last) == len(numbers - plain)
+                plain |= numbers
+            else:
+                assert seen.discard(first) == (first in plain)
+                plain.discard(first)
+        held = list(seen.ranges())
+        assert {n for a, b in held for n in range(a, b + 1)} == plain
+        assert all(b + 1 < c for (_, b), (c, _) in itertools.pairwise(held))
         assert len(seen) == len(plain)

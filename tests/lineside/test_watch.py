@@ -36,7 +36,7 @@ def picture(*messages: Message, error: str | None = None, width: int = 120, rows
         if tracker.take(message):
             board.take(received(message))
     console = Console(file=io.StringIO(), width=width, height=rows, force_terminal=True)
-    console.print(board.draw(tracker, error=error, rows=rows))
+    console.print(board.draw(tracker, error=error, rows=rows, columns=width))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -57,7 +57,8 @@ def test_the_table_shows_verdicts_in_their_colours_and_what_is_missing() -> None
     line = next(row for row in plain.splitlines() if "degraded" in row)
     assert "ulm/press4/top" in line
     assert "camera_lost:cam0" in plain
-    assert line.split()[-7:] == ["0.0", "1", "1", "1", "1", "1", "1"]  # rate, verdicts, 3, twice
+    verdicts, rest = ["1"] * 4, ["1", "0", "0", "1"]  # missing (3), repaired, lost, twice
+    assert line.split()[-9:] == ["0.0", *verdicts, *rest]
     assert "0.91" in plain
     assert "no_frame" in plain
     assert "[bold]x" in plain
