@@ -152,6 +152,11 @@ def configuration_page(schema: dict[str, Any]) -> str:
         title = f"[[{key}]]" if value.get("type") == "array" else f"[{key}]"
         about = " ".join(filter(None, [parts[name].get("description"), value.get("description")]))
         text += [f"\n## `{title}`\n\n{about}\n\n", _table(parts[name], defaults=True)]
+        for below, field in parts[name]["properties"].items():
+            if "$ref" in field:
+                part = parts[_kind(field)]
+                text += [f"\n### `[{key}.{below}]`\n\n{part['description']}\n\n"]
+                text += [_table(part, defaults=True)]
     plain = {
         key: value
         for key, value in parts["Settings"]["properties"].items()

@@ -97,13 +97,31 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Threads of the interpreter."""
 
 
+class ControlSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is set and locked of a `v4l2:` camera. What is left out stays as the camera has it."""
+
+    exposure_us: Annotated[float, Meta(gt=0, le=60_000_000)] | None = None
+    """Microseconds of exposure; its automatic is switched off."""
+    gain: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
+    """Gain in the camera's own unit; its automatic is switched off."""
+    white_balance_k: Annotated[float, Meta(ge=1000, le=20_000)] | None = None
+    """White balance in kelvin; its automatic is switched off."""
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """What is to be set, by its key."""
+        values = msgspec.structs.asdict(self)
+        return {key: value for key, value in values.items() if value is not None}
+
+
 class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where frames come from."""
 
     name: Name
     """What streams and messages call it."""
     source: str
-    """`images:FOLDER`, `file:VIDEO`, `v4l2:/dev/video0` or `rtsp://…`."""
+    """`images:FOLDER`, `file:VIDEO`, `v4l2:/dev/video0`, `rtsp://…`, or `line:FOLDER`, the virtual
+    line: a camera that does not exist."""
     roi: (
         tuple[
             Annotated[int, Meta(ge=0)],
@@ -115,7 +133,13 @@ class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ) = None
     """x, y, width, height in pixels: the part of the frame to look at. Left out: all of it."""
     rate: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
-    """Frames a second at most, of `images:` and `file:`. 0: no limit."""
+    """Frames a second: of `images:` and `file:` at most (0: no limit), of `line:` (0: 25), and of
+    `v4l2:` what the camera is asked for (0: nothing)."""
+    controls: ControlSettings = ControlSettings()
+    """Of a `v4l2:` camera: `exposure_us`, `gain`, `white_balance_k`."""
+    max_delay_ms: Annotated[float, Meta(ge=0, le=60_000)] | None = None
+    """Milliseconds by which a frame may be read later than it was captured, where no driver stamps
+    it. Left out: 500 for `rtsp:`, 200 for a `v4l2:` device that does not stamp, 0 for others."""
 
 
 class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -321,6 +345,12 @@ def _check(settings: Settings) -> None:
                 _refuse(
                     f"[[stream]] {stream.name!r}: no {kind} {wanted!r}, there is {', '.join(known)}"
                 )
+    for camera in settings.camera:
+        if camera.controls.chosen and not camera.source.startswith(("v4l2:", "line:")):
+            _refuse(
+                f"[[camera]] {camera.name!r}: controls can be set of v4l2: cameras only, "
+                f"got {camera.source!r}"
+            )
     cameras = [stream.camera for stream in settings.stream]
     for twice in sorted({c for c in cameras if cameras.count(c) > 1}):
         _refuse(
@@ -339,7 +369,7 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
     cameras = []
     for camera in settings.camera:
         scheme, _, rest = camera.source.partition(":")
-        local = scheme in {"images", "file"}
+        local = scheme in {"images", "file", "line"}
         cameras.append(replace(camera, source=f"{scheme}:{path(rest)}") if local else camera)
     return replace(
         settings,

@@ -1,7 +1,8 @@
 """Where frames come from, behind one interface.
 
-A new kind of camera costs one file in this package, one row in `SOURCES`, one row in the
-conformance test and one in the documentation of `camera.source`.
+Finite kinds are read in the agent's own process: each costs one file in this package, one row in
+`FINITE`, one row in the conformance test and one in the documentation of `camera.source`. Live
+cameras are read by processes of their own: see `lineside_agent.capture`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Final
 
 from lineside.errors import SettingsError
 from lineside.settings import CameraSettings
+from lineside_agent.capture import BACKENDS
 from lineside_agent.sources.base import EndOfSourceError, Shot, Source
+from lineside_agent.sources.live import LiveSource
 
-__all__ = ["SOURCES", "EndOfSourceError", "Shot", "Source", "make_source"]
+__all__ = ["FINITE", "EndOfSourceError", "Shot", "Source", "make_source"]
 
-SOURCES: Final = {  # scheme -> module:class
+FINITE: Final = {  # scheme -> module:class
     "images": "lineside_agent.sources.images:ImagesSource",
     "file": "lineside_agent.sources.video:VideoSource",
-    "v4l2": "lineside_agent.sources.v4l2:V4l2Source",
-    "rtsp": "lineside_agent.sources.rtsp:RtspSource",
 }
 
 
@@ -30,11 +31,20 @@ def make_source(camera: CameraSettings) -> Source:
         SettingsError: no such kind of source.
     """
     scheme, _, where = camera.source.partition(":")
-    known = SOURCES.get(scheme)
-    if known is None or not where:
-        expected = ", ".join(f"{name}:…" for name in SOURCES)
-        msg = f"camera {camera.name!r}: source {camera.source!r} is none of {expected}"
-        raise SettingsError(msg)
-    module, _, name = known.partition(":")
-    made: type[Source] = getattr(importlib.import_module(module), name)
-    return made(camera.name, where, rate=camera.rate)
+    if where and scheme in FINITE:
+        module, _, name = FINITE[scheme].partition(":")
+        made: type[Source] = getattr(importlib.import_module(module), name)
+        return made(camera.name, where, rate=camera.rate)
+    if where and scheme in BACKENDS:
+        delay = camera.max_delay_ms
+        return LiveSource(
+            camera.name,
+            where,
+            scheme=scheme,
+            rate=camera.rate,
+            controls=camera.controls.chosen,
+            max_delay_ms=BACKENDS[scheme].max_delay_ms if delay is None else delay,
+        )
+    expected = ", ".join(f"{name}:…" for name in [*FINITE, *BACKENDS])
+    msg = f"camera {camera.name!r}: source {camera.source!r} is none of {expected}"
+    raise SettingsError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import ClassVar, Literal
@@ -24,6 +25,11 @@ class Shot:
         captured_at: the same for people, in UTC.
         part_id: what the part is called, where the source knows.
         problem: why there is no frame; the part becomes a `no_read`.
+        stamp: what `mono_ns` is: `driver`, said by the driver; `read`, when the frame was read, up
+            to the source's `max_delay_ms` later than its capture.
+        flagged: why the frame can't be trusted: the driver's error flag, a damaged JPEG, a time
+            stamp that went back. Such a shot has no frame, and `problem` says the same.
+        frame_id: the driver's number of the frame, where there is one.
     """
 
     frame: Frame | None
@@ -31,6 +37,9 @@ class Shot:
     captured_at: datetime
     part_id: str | None = None
     problem: str | None = None
+    stamp: Literal["driver", "read"] = "read"
+    flagged: str | None = None
+    frame_id: int | None = None
 
     @classmethod
     def now(
@@ -49,7 +58,7 @@ class Source(ABC):
 
     A subclass must override `_open`, `_take` and `_close`, which may raise anything: the public
     methods raise CameraError from it. It must set `finite`, and may count `dropped` and override
-    `state` and `trouble`. It is used by one thread, but for `state`, `trouble` and `dropped`.
+    `state`, `trouble` and `controls`. It is used by one thread, but for those and `dropped`.
 
     Args:
         name: the camera's name, for messages.
@@ -60,6 +69,7 @@ class Source(ABC):
         finite: whether it ends, waits for whoever takes, and drops nothing. A live source gives
             its newest frame and drops older ones.
         dropped: frames that were replaced by a newer one before they were taken.
+        max_delay_ms: how much later than its capture a shot with the stamp `read` may be stamped.
     """
 
     finite: ClassVar[bool]
@@ -68,6 +78,7 @@ class Source(ABC):
         self.name = name
         self.where = where
         self.dropped = 0
+        self.max_delay_ms = 0.0
         self._period_s = 1.0 / rate if rate > 0 else 0.0
         self._next_at = 0.0
         self._ended = False
@@ -81,6 +92,11 @@ class Source(ABC):
     def trouble(self) -> str | None:
         """Why no frames come, in one line; None if they do."""
         return None
+
+    @property
+    def controls(self) -> Mapping[str, float]:
+        """What the camera says of its exposure, gain and white balance, as far as it is known."""
+        return {}
 
     def open(self) -> None:
         """Get ready.
@@ -103,7 +119,8 @@ class Source(ABC):
             timeout_s: how long to wait for it.
 
         Returns:
-            None if none came within the time.
+            None if none came within the time. A live source's frame may be a view that is as it
+            is until the next call only.
 
         Raises:
             EndOfSourceError: there are no more.

@@ -1,51 +1,60 @@
-"""A live camera: one latest frame, read by a thread of its own, and a connection that heals."""
+"""A live camera: its newest frame, read by a process of its own, and a connection that heals."""
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
 import time
-from abc import abstractmethod
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import ClassVar
 
 from typing_extensions import override
 
 from lineside.errors import CameraError
+from lineside.image import Frame
+from lineside_agent.capture.channel import Channel, ChannelEndedError
+from lineside_agent.capture.supervisor import Supervisor
+from lineside_agent.capture.wire import Header, Order
 from lineside_agent.sources.base import Shot, Source, State
-from lineside_agent.sources.opencv import OPEN_S, READ_S
-
-log = logging.getLogger(__name__)
-
-STALL_S: Final = 3.0
-"""Without a frame for so many seconds a camera counts as lost."""
-
-BACKOFF_S: Final = (0.5, 10.0)
-"""Seconds before a lost camera is opened again: the first pause and the longest."""
 
 
 class LiveSource(Source):
-    """A camera that does not wait.
+    """A camera that does not wait, of one of the kinds in `lineside_agent.capture.BACKENDS`.
 
-    A subclass must override `_connect`, which gives what has OpenCV's `grab`, `retrieve` and
-    `release`. The thread that reads may hang in a driver: `state` then says so, and `close`
-    does not wait for it for long.
+    Its frames are views into memory that is shared with the camera's process, and stay as they
+    are until the next `take`. A frame that is flagged has no pixels.
+
+    Args:
+        name: the camera's name, for messages.
+        where: what follows the scheme in the settings.
+        scheme: the kind of camera.
+        rate: frames a second, where the kind knows such a wish; 0: as the camera likes.
+        controls: what to set: `exposure_us`, `gain`, `white_balance_k`.
+        max_delay_ms: how much later than its capture a frame with the stamp `read` may be read.
     """
 
     finite: ClassVar[bool] = False
 
-    def __init__(self, name: str, where: str, *, rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        where: str,
+        *,
+        scheme: str,
+        rate: float = 0.0,
+        controls: Mapping[str, float] | None = None,
+        max_delay_ms: float = 0.0,
+    ) -> None:
         super().__init__(name, where, rate=rate)
-        self._arrived = threading.Condition()
-        self._latest: Shot | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._alive_at = 0.0
-        self._trouble: str | None = f"camera {name!r} was not opened"
-
-    @abstractmethod
-    def _connect(self) -> Any:  # noqa: ANN401 - cv2 has no types
-        """Open the camera, or raise CameraError with one line for a person."""
+        self.max_delay_ms = max_delay_ms
+        self._order = Order(
+            camera=name, scheme=scheme, where=where, rate=rate, controls=dict(controls or {})
+        )
+        self._dropped_before = 0
+        self._supervisor: Supervisor | None = None
+        self._renewed = threading.Condition()
+        self._new: Channel | None = None
+        self._channel: Channel | None = None
 
     @property
     @override
@@ -55,73 +64,87 @@ class LiveSource(Source):
     @property
     @override
     def trouble(self) -> str | None:
-        if self._trouble is not None:
-            return self._trouble
-        silent = time.monotonic() - self._alive_at
-        if silent > STALL_S:
-            return f"camera {self.name!r} gives no frames: nothing for {silent:.0f} s"
-        return None
+        supervisor = self._supervisor
+        return f"camera {self.name!r} is not open" if supervisor is None else supervisor.trouble
+
+    @property
+    @override
+    def controls(self) -> Mapping[str, float]:
+        return {} if self._supervisor is None else self._supervisor.controls
+
+    @property
+    def pid(self) -> int | None:
+        """The process that reads the camera; None while there is none."""
+        return None if self._supervisor is None else self._supervisor.pid
 
     @override
     def _open(self) -> None:
         # A camera that is not there yet is no reason to wait or to fail.
-        self._trouble = None
-        self._alive_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name=f"camera-{self.name}", daemon=True)
-        self._thread.start()
+        self._supervisor = Supervisor(self._order, self._renew)
+        self._supervisor.start()
+
+    def _renew(self, channel: Channel) -> None:
+        """Take over the frames of a new process; on the supervisor's thread."""
+        with self._renewed:
+            unseen, self._new = self._new, channel
+            self._renewed.notify()
+            if unseen is not None:
+                unseen.close()
+                self._dropped_before += unseen.dropped
 
     @override
     def _take(self, timeout_s: float) -> Shot | None:
-        with self._arrived:
-            self._arrived.wait_for(lambda: self._latest is not None, timeout_s)
-            shot, self._latest = self._latest, None
-            return shot
+        until = time.monotonic() + timeout_s
+        while (left := until - time.monotonic()) > 0:
+            channel = self._channel
+            if channel is None:
+                self._next_channel(left)
+                continue
+            try:
+                taken = channel.take(left)
+            except ChannelEndedError:
+                self._forget(channel)
+                continue
+            except CameraError as error:
+                if self._supervisor is not None:
+                    self._supervisor.refuse(str(error))
+                self._forget(channel)
+                continue
+            self.dropped = self._dropped_before + channel.dropped
+            return None if taken is None else _shot(*taken)
+        return None
+
+    def _next_channel(self, timeout_s: float) -> None:
+        with self._renewed:
+            self._renewed.wait_for(lambda: self._new is not None, timeout_s)
+            self._channel, self._new = self._new, None
+
+    def _forget(self, channel: Channel) -> None:
+        """Drop the frames of a process that has ended."""
+        channel.close()
+        self._dropped_before += channel.dropped
+        self.dropped = self._dropped_before
+        self._channel = None
 
     @override
     def _close(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(OPEN_S + READ_S)
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.stop()
+        for channel in (self._channel, self._new):
+            if channel is not None:
+                self._forget(channel)
+        self._new = None
 
-    def _run(self) -> None:
-        attempt = 0
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            self._alive_at = began + OPEN_S  # it may take so long before it counts as silent
-            try:
-                self._read_on(self._connect())
-            except CameraError as error:
-                self._trouble = str(error)
-            except Exception as error:  # noqa: BLE001 - drivers raise what they like
-                self._trouble = f"camera {self.name!r} failed: {error}"
-            if time.monotonic() - began > BACKOFF_S[1]:
-                attempt = 0
-            low, high = BACKOFF_S
-            pause = min(high, low * 2.0 ** min(attempt, 16))
-            attempt += 1
-            self._stopping.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
-    def _read_on(self, capture: Any) -> None:  # noqa: ANN401 - cv2 has no types
-        """Take frame after frame until that fails.
-
-        Raises:
-            CameraError: no more frames come.
-        """
-        try:
-            while not self._stopping.is_set():
-                if not capture.grab():
-                    break
-                now = Shot.now(None)
-                there, frame = capture.retrieve()
-                if not there:
-                    break
-                self._alive_at, self._trouble = time.monotonic(), None
-                with self._arrived:
-                    self.dropped += self._latest is not None
-                    self._latest = Shot(frame, now.mono_ns, now.captured_at)
-                    self._arrived.notify()
-        finally:
-            capture.release()
-        if not self._stopping.is_set():
-            msg = f"camera {self.name!r} stopped giving frames"
-            raise CameraError(msg)
+def _shot(header: Header, frame: Frame | None) -> Shot:
+    captured_at = datetime.fromtimestamp(header.wall_ns / 1e9, timezone.utc)
+    return Shot(
+        frame,
+        header.mono_ns,
+        captured_at,
+        problem=header.flagged,
+        stamp=header.stamp,
+        flagged=header.flagged,
+        frame_id=header.frame_id,
+    )
