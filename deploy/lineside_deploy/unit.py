@@ -49,12 +49,18 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
+ProtectProc=invisible
+PrivateMounts=yes
 PrivateTmp=yes
+# Shared memory that a killed agent leaves behind goes with it.
+RemoveIPC=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=~@cpu-emulation @debug @module @mount @obsolete @reboot @swap
 ReadWritePaths={state}
 
 [Install]

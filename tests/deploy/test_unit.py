@@ -50,6 +50,35 @@ def test_unit_is_one_that_systemd_accepts(tmp_path: Path, folder: str) -> None:
     assert "TimeoutStopSec=17" in text
 
 
+def test_unit_is_watched_and_shut_in(tmp_path: Path) -> None:
+    settings = parse_settings(CONFIG, folder=tmp_path)
+    text = render_unit(
+        settings, config=tmp_path / "station.toml", command=tmp_path / "lineside", user="inspector"
+    )
+    lines = text.splitlines()
+    assert {"Type=notify", "NotifyAccess=main", "WatchdogSec=60", "Restart=on-failure"} <= {*lines}
+    assert f'ReadWritePaths="{tmp_path / "state"}"' in lines
+    # These would blind the agent: to whether the clock was set, and to its cameras.
+    assert not [line for line in lines if line.startswith(("ProtectClock", "PrivateDevices"))]
+
+
+def test_unit_exposes_little(tmp_path: Path) -> None:
+    """systemd's own judgement, from 0 (shut in) to 10 (all open); a bare service has 9.6."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    settings = parse_settings(CONFIG, folder=tmp_path)
+    unit = tmp_path / "station.service"
+    unit.write_text(
+        render_unit(settings, config=tmp_path / "c.toml", command=tmp_path / "lineside", user="x")
+    )
+    command = [analyze, "security", "--offline=true", "--no-pager", "--threshold=30", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Unknown option" in done.stderr or "unrecognized option" in done.stderr:
+        pytest.skip("systemd-analyze is too old to judge a file")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+
+
 def test_unit_of_a_wrong_config_is_refused_before_anything_is_printed(tmp_path: Path) -> None:
     config = tmp_path / "station.toml"
     config.write_text(CONFIG.replace("drain_s", "drain"))
