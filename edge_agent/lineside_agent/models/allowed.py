@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Final
 
 from lineside.errors import BundleError
 from lineside.manifest import Manifest
 from lineside.settings import ModelSettings
+
+SHOWN: Final = 100
+"""Characters of a path that is refused which are said again."""
 
 
 def allowed_path(named: str | None, model: ModelSettings) -> Path:
@@ -35,13 +40,21 @@ def allowed_path(named: str | None, model: ModelSettings) -> Path:
     try:
         folder = Path(model.bundles).resolve()
         path = (folder / named).resolve()
+        below = folder in path.parents
+        if below:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.stat()
     except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
-        msg = f"{named!r} is refused: it is no path below {model.bundles}"
+        msg = f"{_short(named)} is refused: it is no path below {model.bundles}"
         raise BundleError(msg) from error
-    if folder not in path.parents:
-        msg = f"{named!r} is refused: a path below {model.bundles} is expected"
+    if not below:
+        msg = f"{_short(named)} is refused: a path below {model.bundles} is expected"
         raise BundleError(msg)
     return path
+
+
+def _short(named: str) -> str:
+    return repr(named if len(named) <= SHOWN else f"{named[:SHOWN]}…")
 
 
 def misfit(old: Manifest, new: Manifest) -> str | None:
