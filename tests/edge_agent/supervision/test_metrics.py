@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from lineside_agent.supervision import (
     WatchdogReading,
     read_device,
 )
+from lineside_agent.supervision.metrics import families
 from lineside_agent.supervision.tally import BOUNDS_MS, Histogram
 from tests.support.broker import free_port, wait_for
 
@@ -280,3 +282,26 @@ def test_a_bound_belongs_to_the_class_below_it() -> None:
     assert histogram.counts[BOUNDS_MS.index(2500.0)] == 1
     assert histogram.counts[-1] == 1
     assert histogram.sum_ms == pytest.approx(5000.600001)
+
+
+def test_the_page_and_its_documentation_name_the_same() -> None:
+    device = read_device(Path("/"))
+    told = Device(
+        temperatures_c={"cpu-thermal": 1.0},
+        tells_throttling=True,
+        memory_total=device.memory_total,
+        memory_available=device.memory_available,
+        memory_resident=device.memory_resident,
+        disk_total=device.disk_total,
+        disk_free=device.disk_free,
+    )
+    suffixes = {"counter": "_total", "info": "_info"}
+    page_names = {f.name + suffixes.get(f.type, "") for f in families(snapshot(device=told))}
+    text = (Path(__file__).parents[3] / "docs/operating.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `lineside_")]
+    documented: set[str] = set()
+    for row in rows:
+        first, *rest = re.findall(r"`([a-z_…]+)`", row.split("|")[1])
+        stem = first.removesuffix("_total_bytes")
+        documented |= {first, *(name.replace("…", stem) for name in rest)}
+    assert documented == page_names
