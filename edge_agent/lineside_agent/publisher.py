@@ -2,7 +2,8 @@
 
     offer (live) ──┐
                    ├─▶ sent: at most WINDOW ──▶ MqttClient ──▶ done ──▶ taken by the keeper
-    refill (disk) ─┘         │
+    refill (disk) ─┘         │     ▲
+                             │     └── replay: on request, while nothing else waits
                              └─ refused: kept, and tried again later
 
 MQTT 5: a message is done when the broker acknowledged it with success. MQTT 3.1.1 has no word
@@ -16,14 +17,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
 from lineside.mqtt import Delivery, Incoming, Outgoing
 from lineside.topics import Topics
-from lineside_agent.outbox import EVENTS, Row, State
+from lineside_agent.records import EVENTS, Row, State
 
 WINDOW: Final = 64
 """Messages handed to the client at most; it has up to 20 of them in flight."""
@@ -33,6 +34,10 @@ LIVE: Final = 1000
 
 PAGE: Final = 1000
 """Messages read from disk at once."""
+
+REPLAYED: Final = 10
+"""Replayed messages handed to the client at most: half of what it has in flight, so that a live
+result finds room at once."""
 
 ECHO_S: Final = 10.0
 """Seconds that a message may take to come back over MQTT 3.1.1."""
@@ -59,6 +64,25 @@ class _Awaited:
 
     row: Row | None
     until: float | None = None
+
+
+@dataclass(slots=True)
+class _Replay:
+    """Messages that are sent again because somebody asked.
+
+    Attributes:
+        topic: where.
+        waiting: those that were not handed over yet.
+        then: what to call at the end.
+        on_way: how many the client has.
+        sent: how many the broker acknowledged.
+    """
+
+    topic: str
+    waiting: deque[bytes]
+    then: Callable[[int], None]
+    on_way: int = 0
+    sent: int = 0
 
 
 class Publisher:
@@ -95,6 +119,7 @@ class Publisher:
         self._awaited: dict[tuple[str, bytes], _Awaited] = {}
         self._done: list[tuple[int, State]] = []
         self._held: set[int] = set()
+        self._replay: _Replay | None = None
         self._refusals = 0
         self._paused_until = 0.0
         self.wake: Callable[[], None] = lambda: None
@@ -147,10 +172,59 @@ class Publisher:
         with self._lock:
             self._done[:0] = done
 
+    def withdraw(self, numbers: Sequence[int]) -> list[int]:
+        """Give up messages that must go from the disk.
+
+        Args:
+            numbers: their ids.
+
+        Returns:
+            Those that are held no more, or never were. The others may have reached the broker.
+        """
+        with self._lock:
+            held = self._held.intersection(numbers)
+            if held:
+                waiting = {row.id for row in (*self._live, *self._backlog)} | self._refused.keys()
+                gone = held & waiting
+                self._live = deque(row for row in self._live if row.id not in gone)
+                self._backlog = deque(row for row in self._backlog if row.id not in gone)
+                for number in gone & self._refused.keys():
+                    del self._refused[number]
+                self._held -= gone
+                held -= gone
+            return [number for number in numbers if number not in held]
+
     def forget(self, done: Iterable[tuple[int, State]]) -> None:
         """What was taken is noted on disk, so the backlog won't bring it again."""
         with self._lock:
             self._held.difference_update(number for number, _ in done)
+
+    # What the desk calls.
+
+    def replay(self, topic: str, payloads: Sequence[bytes], then: Callable[[int], None]) -> bool:
+        """Send messages again, in order, while nothing live and no backlog waits.
+
+        What becomes of them changes neither what is done nor what is refused.
+
+        Args:
+            topic: where.
+            payloads: as they were; a page of them.
+            then: called once, on the client's thread, with how many the broker acknowledged. It
+                does not get the rest once it has refused one.
+
+        Returns:
+            False if another replay is on its way; then nothing is sent.
+        """
+        replay = _Replay(topic, deque(payloads), then)
+        if not payloads:
+            then(0)
+            return True
+        with self._lock:
+            if self._replay is not None:
+                return False
+            self._replay = replay
+            self._pump()
+        return True
 
     # What the client calls.
 
@@ -167,7 +241,7 @@ class Publisher:
 
     def on_subscribed(self, refused: tuple[str, ...]) -> None:
         """The broker answered our subscriptions."""
-        if self._echo and refused:
+        if self._echo and set(refused) & set(self.subscriptions(self._topics)):
             with self._lock:
                 self.delivery = "unconfirmed"
 
@@ -207,7 +281,17 @@ class Publisher:
     # Behind the lock.
 
     def _pump(self) -> None:
-        """Hand over what waits, as far as the window goes."""
+        """Hand over what waits, as far as the windows go."""
+        self._pump_rows()
+        replay = self._replay
+        if replay is not None and not (self._live or self._backlog or self._refusals):
+            while replay.waiting and replay.on_way < REPLAYED:
+                replay.on_way += 1
+                answered = partial(self._replayed, replay)
+                self._send(Outgoing(replay.topic, replay.waiting.popleft(), on_done=answered))
+
+    def _pump_rows(self) -> None:
+        """Hand over live messages and the backlog."""
         # A broker that refuses is asked with one message at a time.
         window = 1 if self._refusals else WINDOW
         if self._refusals and time.monotonic() < self._paused_until:
@@ -248,6 +332,20 @@ class Publisher:
                 else:
                     self._finish(row, State.CONFIRMED)
             self._pump()
+
+    def _replayed(self, replay: _Replay, delivery: Delivery) -> None:
+        """The broker acknowledged a replayed message, or refused it."""
+        with self._lock:
+            replay.on_way -= 1
+            if delivery.ok:
+                replay.sent += 1
+            else:
+                replay.waiting.clear()
+            self._pump()
+            if replay.waiting or replay.on_way:
+                return
+            self._replay = None
+        replay.then(replay.sent)
 
     def _acknowledged(self, key: tuple[str, bytes], row: Row) -> None:
         awaited = self._awaited.get(key)
