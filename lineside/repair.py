@@ -196,7 +196,7 @@ class Repair:
         """A replayed result came."""
         desk = self._desks.get(key[:2])
         if desk is not None and desk.asked is not None and desk.asked.key == key:
-            desk.asked.until = now + self._pace.answer_s
+            desk.asked.until, desk.trouble = now + self._pace.answer_s, None
 
     def answered(self, response: Response, now: float) -> None:
         """A station has answered a command.

@@ -37,7 +37,7 @@ class ReplayStation:
     """One station. It may be started again with the same folder: then it is a new boot.
 
     Args:
-        url: the broker's.
+        mqtt: the broker.
         folder: where its outbox is.
         station: its name, at the site `ulm`.
 
@@ -49,7 +49,7 @@ class ReplayStation:
         commands: what it was asked for.
     """
 
-    def __init__(self, url: str, folder: Path, station: str = "press4") -> None:
+    def __init__(self, mqtt: MqttSettings | str, folder: Path, station: str = "press4") -> None:
         self.boot = str(uuid.uuid4())
         self.passes: Callable[[int], bool] = everything
         self.refusal: str | None = None
@@ -63,7 +63,7 @@ class ReplayStation:
         self._last: dict[str, int] = {}
         self._subscribed = threading.Event()
         self._client = MqttClient(
-            MqttSettings(url=url),
+            MqttSettings(url=mqtt) if isinstance(mqtt, str) else mqtt,
             f"station-{station}",
             subscriptions=(self.topics.command(),),
             backoff_s=(0.02, 0.05),
@@ -105,8 +105,7 @@ class ReplayStation:
     def keep_only(self, results: int) -> None:
         """Delete the oldest results beyond so many."""
         with self._lock:
-            while self._outbox.kept > results:
-                self._outbox.prune(retention_s=1e9, max_results=results)
+            self._outbox.discard(self._outbox.kept - results)
 
     def _payload(self, stream: str, seq: int) -> bytes:
         return encode(result(seq, boot=self.boot, station=self._station, stream=stream))
