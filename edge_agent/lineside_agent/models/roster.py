@@ -14,13 +14,14 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from lineside.errors import LinesideError
+from lineside.errors import LinesideError, MessageError
 from lineside.messages import LoadedModel
 from lineside.settings import Name, Settings
+from lineside_agent.commands import Args, Audit, Reply, Request
 from lineside_agent.models.loading import places_of, read_trust
 from lineside_agent.models.seat import Seat, Tells
 from lineside_agent.models.slot import Report, Slot
@@ -32,7 +33,7 @@ STOP_S: Final = 2.0
 """Seconds that a stop waits for the worker: it may be in the middle of loading a bundle."""
 
 
-class UseBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UseBundle(Args, frozen=True, kw_only=True):
     """What the op `use_bundle` takes."""
 
     model: Name
@@ -42,33 +43,24 @@ class UseBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     the configuration."""
 
 
-class Answer(Protocol):
-    """Takes the answer to a command, once, from any thread."""
-
-    def ok(self, **details: Any) -> None:  # noqa: ANN401 - JSON
-        """It is done."""
-
-    def refuse(self, reason: str) -> None:
-        """It is not, and why, in one line."""
-
-
 class Roster:
     """The models of a station.
 
     Args:
         settings: of the station.
         boot: the UUID of this start of the agent.
-        tell: hears what happened: events, and the audit log. What happens in `begin` it hears
-            in `start`.
+        tell: hears what happened; what happens in `begin` it hears in `start`.
+        audit: notes each change, and each that was refused.
 
     Attributes:
         slots: who looks at each stream's frames, once it has begun.
     """
 
-    def __init__(self, settings: Settings, boot: str, tell: Tells) -> None:
+    def __init__(self, settings: Settings, boot: str, tell: Tells, audit: Audit) -> None:
         self._settings = settings
         self._boot = boot
         self._tell = tell
+        self._audit = audit
         self._news: list[Callable[[], None]] = []
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._busy = False
@@ -129,48 +121,54 @@ class Roster:
         said = {model.digest: model for seat in self._seats.values() for model in seat.said}
         return list(said.values())
 
-    def use_bundle(self, args: UseBundle, by: str, answer: Answer) -> None:
-        """Change a model's bundle; does not wait, and does not raise.
+    def use_bundle(self, request: Request, reply: Reply) -> None:
+        """The op: change a model's bundle.
 
-        The answer comes when every stream of the model looks with the new one: `changed`,
-        `model`, `digest`; or says why all is as it was.
+        The answer comes when every stream of the model looks with the new one, with `changed`,
+        `model` and `digest`; or it says why all is as it was.
 
         Args:
-            args: of the command.
-            by: who asks.
-            answer: takes the answer.
+            request: its arguments are `UseBundle`.
+            reply: takes the answer.
+
+        Raises:
+            MessageError: there is no such model, or another bundle is just being tried.
         """
+        args = request.read(UseBundle)
         seat = self._seats.get(args.model)
         if seat is None:
             known = ", ".join(self._seats)
-            answer.refuse(f"no stream uses a model {args.model!r}, there is {known}")
-        elif self._busy:
-            answer.refuse("another bundle is just being tried: ask again when that is answered")
-        else:
-            self._busy = True
-            self._jobs.put(partial(self._use, seat, args, by, answer))
+            msg = f"use_bundle is refused: no stream uses a model {args.model!r}, there is {known}"
+            raise MessageError(msg)
+        if self._busy:
+            msg = "use_bundle is refused: another bundle is just being tried; send it again later"
+            raise MessageError(msg)
+        self._busy = True
+        self._jobs.put(partial(self._use, seat, args.bundle, request.command.requester, reply))
 
-    def _use(self, seat: Seat, args: UseBundle, by: str, answer: Answer) -> None:
+    def _use(self, seat: Seat, named: str | None, by: str, reply: Reply) -> None:
+        details: dict[str, Any] = {}
+        reason = "the station failed to try the bundle: see its log"
         try:
-            details = seat.use(args.bundle, by)
+            details = seat.use(named, by)
         except LinesideError as error:
-            message = f"model {args.model}: a bundle that {by} asked for is not used: {error}"
-            self._hear("model_refused", message, model=args.model, by=by)
+            reason = str(error)
+            name = seat.model.name
+            message = f"model {name}: the bundle that {by} asks for is not used: {error}"
+            self._hear("model_refused", message, model=name, by=by)
+        finally:
             self._busy = False
-            answer.refuse(str(error))
-        except BaseException:
-            self._busy = False
-            answer.refuse("the agent failed while it tried the bundle: see its log")
-            raise
-        else:
-            self._busy = False
-            answer.ok(**details)
+            if details:
+                reply.ok(**details)
+            else:
+                reply.refuse(reason)
 
     def _reported(self, model: str, report: Report) -> None:
         """On a stream's thread."""
         self._jobs.put(lambda: self._seats[model].hear(report))
 
     def _hear(self, kind: str, message: str, **details: Any) -> None:  # noqa: ANN401 - JSON
+        self._audit.record("model", refused=kind == "model_refused", what=kind, **details)
         news = partial(self._tell, kind, message, **details)
         if self._thread.ident is None:
             self._news.append(news)
