@@ -150,11 +150,14 @@ class Supervisor:
     Attributes:
         controls: what was read back of the camera when it was opened last.
         pid: of the child that runs; None if there is none.
+        failures: how often the camera could not be opened, was lost, or its child ended; each
+            time it is tried again.
     """
 
     def __init__(self, order: Order, on_channel: Callable[[Channel], None]) -> None:
         self.controls: Mapping[str, float] = {}
         self.pid: int | None = None
+        self.failures = 0
         self._order = order
         self._name = f"camera {order.camera!r}"
         self._on_channel = on_channel
@@ -215,6 +218,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             self._trouble = (time.monotonic_ns(), why)
+            self.failures += 1
             if self.last_good_ns - began_ns > SETTLED_S * 1e9:
                 attempt = 0
             if attempt == 0:
@@ -270,6 +274,7 @@ class Supervisor:
     def _hear(self, said: News) -> None:
         if said.trouble is not None:
             self._trouble = (said.at_ns, said.trouble)
+            self.failures += 1
         if said.flagged is not None:
             self._flagged = (said.at_ns, said.flagged)
         if said.controls is not None:

@@ -94,6 +94,16 @@ class Source(ABC):
         return None
 
     @property
+    def failures(self) -> int:
+        """How often a live camera could not be opened, or was lost; each time it is tried again."""
+        return 0
+
+    @property
+    def moved(self) -> int:
+        """Another number after each good frame that came from a live camera, and each failure."""
+        return 0
+
+    @property
     def controls(self) -> Mapping[str, float]:
         """What the camera says of its exposure, gain and white balance, as far as it is known."""
         return {}
