@@ -97,6 +97,8 @@ class Child:
         backend = make_backend(self._order)
         try:
             self._patience(OPEN_S)
+            # What was captured before the camera was opened is left over from before.
+            self._last_driver_ns = time.monotonic_ns()
             backend.open()
             controls = dict(backend.controls)
             self._say(News(at_ns=time.monotonic_ns(), controls=controls))
@@ -142,7 +144,7 @@ class Child:
         self._idle.remove(slot)
 
     def _wrong_stamp(self, grab: Grab) -> str | None:
-        """What is wrong with a driver's stamp: every frame's must be later than the last one's."""
+        """What is wrong with a driver's stamp: each has to be later than the one before."""
         if grab.stamp != "driver":
             return None
         last, self._last_driver_ns = self._last_driver_ns, max(self._last_driver_ns, grab.mono_ns)
@@ -151,7 +153,7 @@ class Child:
             return "stamp: the driver's time stamp lies in the future"
         if grab.mono_ns <= last:
             behind = (last - grab.mono_ns) / 1e6
-            return f"stamp: {behind:g} ms before that of an earlier frame: an old frame again"
+            return f"stamp: an old frame again, {behind:.0f} ms behind the newest"
         return None
 
     def _free_slot(self) -> int:

@@ -152,7 +152,7 @@ class Line(Backend):
         self._number = number
         self._show(number, ago_ns)
         flagged = "driver: the frame is marked as damaged" if fault == "error" else None
-        if flagged is not None:
+        if fault != "corrupt":  # of these it is known only when they were decoded
             self._note(self._given, self._shown, self._stamp_ns, None)
         return Grab(self._stamp_ns, "driver", self._given, flagged)
 
@@ -171,18 +171,12 @@ class Line(Backend):
     @override
     def fill(self, room: Room) -> Frame:
         _, picture = self._picture(self._shown)
-        fault, refused = self._wish.fault, None
-        try:
-            if fault == "corrupt":
-                picture = decode_strict(self._corrupted(picture))
-            elif fault is not None and fault in SPOIL:
-                picture = SPOIL[fault](picture)
-            place = room(*picture.shape[:2])
-        except ImageError as error:
-            refused = str(error)
-            raise
-        finally:
-            self._note(self._given, self._shown, self._stamp_ns, refused)
+        fault = self._wish.fault
+        if fault == "corrupt":
+            picture = self._sent_as_jpeg(picture)
+        elif fault is not None and fault in SPOIL:
+            picture = SPOIL[fault](picture)
+        place = room(*picture.shape[:2])
         if self._wish.noise:
             # Another part of it for each frame; a prime, so that it takes long to come again.
             start = self._shown * 7919 % (self._noise.size - picture.size + 1)
@@ -201,15 +195,26 @@ class Line(Backend):
     def _picture(self, number: int) -> tuple[str, Frame]:
         return self._pictures[number % len(self._pictures)]
 
-    def _corrupted(self, picture: Frame) -> bytes:
-        """The picture as JPEG, as an MJPEG camera would send it, some of its bits flipped."""
+    def _sent_as_jpeg(self, picture: Frame) -> Frame:
+        """The picture after the way from an MJPEG camera on which some bits were flipped.
+
+        Raises:
+            ImageError: the strict decoder noticed.
+        """
         cv2 = require("cv2", extra="runtime")
         _, encoded = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, 90))
         data = bytearray(encoded.tobytes())
         chance = random.Random(self._given)  # noqa: S311 - no secret
         for _ in range(self._wish.bits):
             data[chance.randrange(2, len(data) - 2)] ^= 1 << chance.randrange(8)
-        return bytes(data)
+        refused: str | None = None
+        try:
+            return decode_strict(data)
+        except ImageError as error:
+            refused = str(error)
+            raise
+        finally:
+            self._note(self._given, self._shown, self._stamp_ns, refused)
 
     def _note(self, given: int, shown: int | None, stamp_ns: int, refused: str | None) -> None:
         """Write down what was done."""

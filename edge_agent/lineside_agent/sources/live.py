@@ -46,6 +46,7 @@ class LiveSource(Source):
         max_delay_ms: float = 0.0,
     ) -> None:
         super().__init__(name, where, rate=rate)
+        self.scheme = scheme
         self.max_delay_ms = max_delay_ms
         self._order = Order(
             camera=name, scheme=scheme, where=where, rate=rate, controls=dict(controls or {})
@@ -66,6 +67,17 @@ class LiveSource(Source):
     def trouble(self) -> str | None:
         supervisor = self._supervisor
         return f"camera {self.name!r} is not open" if supervisor is None else supervisor.trouble
+
+    @property
+    @override
+    def failures(self) -> int:
+        return 0 if self._supervisor is None else self._supervisor.failures
+
+    @property
+    @override
+    def moved(self) -> int:
+        supervisor = self._supervisor
+        return 0 if supervisor is None else supervisor.failures + supervisor.last_good_ns
 
     @property
     @override
