@@ -168,6 +168,9 @@ class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Hours of running that a result is kept after it was published."""
     max_results: Annotated[int, Meta(ge=1000, le=100_000_000)] = 1_000_000
     """Results that are kept at most; then the oldest go, and an event says which."""
+    max_mb: Annotated[float, Meta(ge=1, le=1_000_000)] = 2000.0
+    """What all files of the outbox may use of the disk, in 1,000,000 bytes, and at most four fifths
+    of it; then the oldest results go, published ones first, and an event says which."""
     drain_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """Seconds to wait at a stop for the broker to take what is left."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -14,8 +15,16 @@ QUARANTINED: Final = 3
 """How many corrupt files are kept at most."""
 
 
+_BESIDE: Final = ("", "-wal", "-shm")
+"""The endings of the files that make up one SQLite file, itself included."""
+
+
 class CorruptError(StorageError):
     """The file is no outbox, or a damaged one; `quarantine` moves it aside."""
+
+
+class DiskFullError(StorageError):
+    """There is no room on the disk; there may be later."""
 
 
 class BusyError(StorageError):
@@ -32,18 +41,37 @@ def quarantine(path: Path) -> Path:
         StorageError: it can't be moved.
     """
     try:
-        old = sorted(path.parent.glob(f"{path.name}.corrupt-*[0-9]"), key=_number)
+        old = quarantined(path)
         target = path.with_name(f"{path.name}.corrupt-{_number(old[-1]) + 1 if old else 1}")
         for gone in old[: max(0, len(old) - QUARANTINED + 1)]:
-            for suffix in ("", "-wal", "-shm"):
-                gone.with_name(gone.name + suffix).unlink(missing_ok=True)
-        for suffix in ("-wal", "-shm", ""):
+            discard(gone)
+        for suffix in reversed(_BESIDE):
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.replace(target.with_name(target.name + suffix))
     except OSError as error:
         raise storage_error(error, path) from error
     return target
+
+
+def quarantined(path: Path) -> list[Path]:
+    """The corrupt files that were moved aside, the oldest first."""
+    return sorted(path.parent.glob(f"{path.name}.corrupt-*[0-9]"), key=_number)
+
+
+def discard(file: Path) -> None:
+    """Delete a file that was moved aside, and what belongs to it."""
+    for suffix in _BESIDE:
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def size(file: Path) -> int:
+    """The bytes on disk of an SQLite file and what belongs to it."""
+    found = 0
+    for suffix in _BESIDE:
+        with contextlib.suppress(FileNotFoundError):
+            found += file.with_name(file.name + suffix).stat().st_blocks * 512
+    return found
 
 
 def _number(path: Path) -> int:

@@ -1,13 +1,15 @@
 """The thread that owns the outbox, so that nobody else ever waits for the disk.
 
-    put() ──▶ waiting (memory, bounded) ──commit──▶ disk ──▶ Publisher ──▶ broker
+    put() ──▶ Waiting (memory, bounded) ──commit──▶ disk ──▶ Publisher ──▶ broker
                                             ▲                    │
                                             └──── done ◀─────────┘
 
 Commits are at least `commit_ms` apart, and what came meanwhile shares one; after a pause the
 first result is committed at once. While the disk can't be written, results wait in memory; when
 there is no more room, new ones are refused before they get a number, so that numbers have no
-gap, and are counted and reported.
+gap, and are counted and reported. On a full disk the reserve is given up, so that events and
+confirmations are still written; results follow once it can be made again, or as far as there is
+room in the file itself.
 """
 
 from __future__ import annotations
@@ -16,22 +18,30 @@ import contextlib
 import logging
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from lineside.errors import MessageError, StorageError
-from lineside.messages import Event, Ledger, Result, encode
+from lineside.errors import StorageError
+from lineside.messages import Event, Result, encode
 from lineside.settings import OutboxSettings, StationSettings
-from lineside_agent.custody import BusyError, CorruptError, quarantine
-from lineside_agent.outbox import EVENTS, Entry, Outbox
+from lineside_agent import reports
+from lineside_agent.answers import Answers
+from lineside_agent.custody import BusyError, CorruptError, DiskFullError
+from lineside_agent.housekeeping import Housekeeping
+from lineside_agent.opening import Opening
+from lineside_agent.outbox import Outbox
 from lineside_agent.publisher import PAGE, Publisher
+from lineside_agent.questions import Questions
+from lineside_agent.records import EVENTS, Aside, Entry, State
+from lineside_agent.reports import Report
+from lineside_agent.room import Room
+from lineside_agent.waiting import MAX_MESSAGE_BYTES, Accepted, Waiting
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 GOOD_NEWS: Final = frozenset({"started", "stopped", "camera_back", "outbox_back"})
 """Events that are no warning."""
@@ -49,22 +59,10 @@ PRUNE_S: Final = 10.0
 """Seconds between looks at the retention."""
 
 LEDGER_S: Final = 1.0
-"""Seconds between looks at the ledger."""
+"""Seconds between looks at the ledger and the losses."""
 
-MAX_COMMIT: Final = 2000
-"""Messages in one commit at most."""
-
-MAX_PRUNE: Final = 5000
-"""Messages deleted at once at most."""
-
-MAX_ASKED: Final = 100
-"""Questions that wait at most."""
-
-MAX_MESSAGE_BYTES: Final = 64 * 1024
-"""A message longer than this is not kept: brokers of small devices drop such connections."""
-
-
-T = TypeVar("T")
+MAX_LOSSES: Final = 200
+"""Ranges of lost results that one event names at most."""
 
 
 class Keeper:
@@ -98,21 +96,21 @@ class Keeper:
         publisher.wake = self.wake
         self._committed = dict.fromkeys(streams, 0)
         self._path = Path(settings.path)
+        self._room = Room(self._path, settings.max_mb)
+        self._opening = Opening(self._path, boot, tuple(streams), self._room)
+        self._housekeeping = Housekeeping(settings, self._room, publisher)
+        self._answers = Answers(min(4_000_000, self._room.file // 8))
+        self._waiting = Waiting(settings.waiting)
+        self._questions = Questions()
         self._outbox: Outbox | None = None
-        self._changed = threading.Condition()
-        self._waiting: deque[Entry] = deque()
-        self._asked: deque[Callable[[Outbox | StorageError], None]] = deque()
-        self._last: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self._ending = False
         self._cursor = (0, 0)
-        self._first_id = 1
+        self._loss_event = 0
         self._committed_at = self._ticked_at = self._pruned_at = time.monotonic()
         self._retry_at = self._ledger_at = self._refill_at = 0.0
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self.problem: str | None = None
         self.turns = 0
-        self.ledger = self._with_streams([])
+        self.ledger = reports.ledger([], boot, self._committed)
 
     # What others call, from any thread.
 
@@ -124,19 +122,21 @@ class Keeper:
                 a `problem` that may pass.
         """
         try:
-            self._outbox = self._open()
+            self._open()
         except BusyError:
             raise
         except StorageError as error:
             self._trouble(error)
         self._thread.start()
 
-    def put(self, result: Result, *, wait: bool) -> bool:
+    def put(self, result: Result, *, wait: bool, journal: int | None = None) -> bool:
         """Give a result its number and keep it.
 
         Args:
             result: its `seq` is set here.
             wait: whether to wait for room where there is none. A live camera does not.
+            journal: the number of the accepted trigger that it answers: it has its room, and is
+                answered once the result is on disk.
 
         Returns:
             Whether it is kept; otherwise it is counted and reported.
@@ -144,23 +144,61 @@ class Keeper:
         Raises:
             MessageError: it is longer than MAX_MESSAGE_BYTES.
         """
-        with self._changed:
-            while len(self._waiting) >= self._settings.waiting:
-                if not wait or self._ending:
-                    self._refused[result.stream] += 1
-                    return False
-                self._changed.wait(TICK_S)
-            result.seq = self._last[result.stream] + 1
-            self._keep(result.stream, encode(result))
-            return True
+        return self._waiting.put(result, wait=wait, journal=journal)
 
-    def event(self, kind: str, message: str, **details: Any) -> None:  # noqa: ANN401 - JSON of any kind
+    def accept(
+        self,
+        stream: str,
+        trigger: bytes,
+        *,
+        answer: tuple[str, str, bytes] | None = None,
+        then: Callable[[bool], None] | None = None,
+    ) -> int | None:
+        """Accept a trigger: after a crash it is `unanswered`, until there is a result for it.
+
+        Args:
+            stream: who is to answer it.
+            trigger: what it is, as JSON.
+            answer: requester, id and response of the command that brought it: kept in the same
+                transaction.
+            then: called on the keeper's thread with True once it is on disk, with False if it
+                could not be written and counts as not accepted. It must neither wait nor raise.
+
+        Returns:
+            The number to give to `put`; None if it is not accepted, since there is no room for
+            its result or the disk can't be written.
+
+        Raises:
+            MessageError: it is longer than MAX_MESSAGE_BYTES.
+        """
+        if self.problem is not None or self._outbox is None or self._waiting.ending:
+            return None
+        return self._waiting.accept(stream, trigger, answer, then)
+
+    @property
+    def unanswered(self) -> list[tuple[int, str, bytes]]:
+        """The accepted triggers of earlier boots without a result: number, stream, trigger."""
+        return self._waiting.unanswered
+
+    def get_answer(self, requester: str, command: str) -> bytes | None:
+        """The response to a command that was answered before, if it is still kept."""
+        return self._answers.get(requester, command)
+
+    def keep_answer(self, requester: str, command: str, payload: bytes) -> None:
+        """Keep the response to a command: in memory at once, on disk with the next commit."""
+        self._answers.keep(requester, command, payload)
+        self.wake()
+
+    def event(self, kind: str, message: str, **details: Any) -> int:  # noqa: ANN401 - JSON of any kind
         """Report that something happened.
 
         Args:
             kind: such as `camera_lost`.
             message: one sentence for a person.
             details: what a program may want to know, as JSON.
+
+        Returns:
+            Its number, 0 if there was no room.
         """
         log.log(logging.INFO if kind in GOOD_NEWS else logging.WARNING, "%s", message)
         event = Event(
@@ -176,10 +214,7 @@ class Keeper:
         if len(payload) > MAX_MESSAGE_BYTES:
             event.details = {}
             payload = encode(event)
-        with self._changed:
-            # Beyond the bound there is room for a few events: they tell what is wrong.
-            if len(self._waiting) < self._settings.waiting + 100:
-                self._keep(EVENTS, payload)
+        return self._waiting.event(payload)
 
     def ask(self, work: Callable[[Outbox], T], then: Callable[[T | StorageError], None]) -> None:
         """Read a little from the outbox, on the keeper's thread, once live results are done with.
@@ -187,30 +222,11 @@ class Keeper:
         Args:
             work: reads, and takes a few milliseconds at most. It changes nothing.
             then: gets what `work` returned, or why there is nothing: the outbox can't be read,
-                MAX_ASKED questions wait already, or the keeper has ended. It is called once, on
+                too many questions wait already, or the keeper has ended. It is called once, on
                 the keeper's thread or, where the question is refused, before this returns.
         """
-
-        def answer(outbox: Outbox | StorageError) -> None:
-            if isinstance(outbox, StorageError):
-                then(outbox)
-                return
-            try:
-                found: T | StorageError = work(outbox)
-            except StorageError as error:
-                found = error
-            except Exception as error:
-                log.exception("a question to the outbox failed in an unforeseen way")
-                found = StorageError(repr(error))
-            then(found)
-
-        with self._changed:
-            refused = self._ending or len(self._asked) >= MAX_ASKED
-            if not refused:
-                self._asked.append(answer)
-                self._changed.notify_all()
-        if refused:
-            answer(StorageError("the outbox is busy or stops: ask again later"))
+        self._questions.ask(work, then)
+        self.wake()
 
     @property
     def pending(self) -> int:
@@ -226,8 +242,8 @@ class Keeper:
 
     def wake(self) -> None:
         """There is something to do now."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._waiting.changed:
+            self._waiting.changed.notify_all()
 
     def stop(self) -> bool:
         """Commit what waits, note what is confirmed, and close the file.
@@ -235,31 +251,21 @@ class Keeper:
         Returns:
             Whether everything is on disk.
         """
-        with self._changed:
-            self._ending = True
-            self._changed.notify_all()
+        self._waiting.ending = True
+        self.wake()
         if self._thread.ident is not None:
             self._thread.join(30.0)
         return not self._waiting
 
-    def _keep(self, stream: str, payload: bytes) -> None:
-        if len(payload) > MAX_MESSAGE_BYTES:
-            msg = f"a message of {len(payload)} bytes is not kept: at most {MAX_MESSAGE_BYTES}"
-            raise MessageError(msg)
-        self._last[stream] += 1
-        self._waiting.append(Entry(stream, self._last[stream], payload))
-        if len(self._waiting) == 1:
-            self._changed.notify_all()
-
     # What follows runs on the keeper's thread, but for the first opening.
 
     def _run(self) -> None:
-        while not self._ending:
+        while not self._waiting.ending:
             self.turns += 1
-            with self._changed:
+            with self._waiting.changed:
                 pause = min(self._due().values()) - time.monotonic()
                 if pause > 0:
-                    self._changed.wait(pause)
+                    self._waiting.changed.wait(pause)
             try:
                 self._turn()
             except Exception as error:  # without this thread nothing would be kept any more
@@ -269,8 +275,7 @@ class Keeper:
         self._guard(self._commit)
         while self._waiting and self.problem is None:
             self._guard(self._commit)
-        while self._asked:
-            self._answer_one()
+        self._questions.end(self._outbox or self._closed())
         self._guard(self._refresh_ledger)
         if self._outbox is not None:
             try:
@@ -281,22 +286,22 @@ class Keeper:
     def _due(self) -> dict[str, float]:
         """When there is what to do, on the monotonic clock."""
         due = {"tick": self._ticked_at + TICK_S}
-        if self._asked:
-            due["ask"] = 0.0
         done = self._publisher.done_count
+        if self._questions:
+            due["ask"] = 0.0
         if self.problem is not None:
             due["commit"] = self._retry_at
-        elif self._waiting or done >= PAGE // 2:
+        elif self._waiting.urgent or self._waiting.full:
+            due["commit"] = 0.0
+        elif self._waiting or self._answers.waiting or done >= PAGE // 2:
             due["commit"] = self._committed_at + self._settings.commit_ms / 1000
         elif done:
             due["commit"] = self._committed_at + NOTE_S
         if self._outbox is not None and self.problem is None:
             if self._publisher.wants_backlog(self._outbox.pending):
                 due["refill"] = self._refill_at
-            if self._outbox.kept > self._settings.max_results:
-                due["prune"] = self._ticked_at
-            else:
-                due["prune"] = self._pruned_at + PRUNE_S
+            pressing = self._housekeeping.pressing(self._outbox)
+            due["prune"] = self._ticked_at if pressing else self._pruned_at + PRUNE_S
         return due
 
     def _turn(self) -> None:
@@ -309,29 +314,25 @@ class Keeper:
             self._report_refused()
             if now >= self._ledger_at:
                 self._guard(self._refresh_ledger)
+                self._guard(self._report_lost)
         for name, work in (
-            ("commit", self._commit),
+            ("commit", self._commit if self.problem is None else self._retry),
             ("refill", self._refill),
             ("prune", self._prune),
         ):
             if name in due:
                 self._guard(work)
         if "ask" in due:
-            self._answer_one()
+            self._questions.answer_one(self._outbox or self._closed())
 
-    def _answer_one(self) -> None:
-        """Answer the oldest question; one at a time, so that commits come between."""
-        answer = self._asked.popleft()
-        if self._outbox is None:
-            answer(StorageError(self.problem or f"{self._path} is not open"))
-        else:
-            answer(self._outbox)
+    def _closed(self) -> StorageError:
+        return StorageError(self.problem or f"{self._path} is not open")
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Do something with the disk, and live with it when that fails."""
         try:
             if self._outbox is None:
-                self._outbox = self._open()
+                self._open()
             work()
         except CorruptError as error:
             self._reopen(error)
@@ -340,70 +341,111 @@ class Keeper:
 
     def _trouble(self, error: StorageError) -> None:
         self._retry_at = time.monotonic() + RETRY_S
+        if isinstance(error, DiskFullError):
+            self._room.release()
         if self.problem is None:
             self.event("outbox_failed", f"results wait in memory: {error}")
         self.problem = str(error)
 
-    def _open(self) -> Outbox:
-        try:
-            outbox = Outbox(self._path, self._boot, first_id=self._first_id)
-        except CorruptError as error:
-            moved = quarantine(self._path)
-            outbox = Outbox(self._path, self._boot, first_id=self._first_id)
-            self.event(
-                "outbox_quarantined",
-                f"{error}; it was moved to {moved.name} and a new one begun",
-                file=moved.name,
-            )
-        for boot in outbox.cut_off:
-            self.event(
-                "cut_off",
-                f"boot {boot} ended without a stop: results of its last moments may be missing",
-                cut_off=boot,
-                commit_ms=self._settings.commit_ms,
-            )
-        return outbox
+    def _open(self) -> None:
+        outbox, said = self._opening.open()
+        for boot, streams in outbox.past.cut_off.items():
+            said.append(reports.cut_off(boot, streams, self._settings.commit_ms))
+        self._waiting.begin(outbox.past.unanswered)
+        self._answers.load(outbox.past.answers)
+        self._outbox = outbox
+        for report in said:
+            self._report(report)
 
     def _reopen(self, error: CorruptError) -> None:
         """The file was damaged while it was in use: move it aside and go on with a new one."""
         outbox, self._outbox = self._outbox, None
         if outbox is not None:
             # What is being published keeps its id, and the new file does not give it again.
-            self._first_id = outbox.next_id
+            self._opening.first_id = outbox.next_id
             with contextlib.suppress(StorageError):
                 outbox.close(clean=False)
         self._cursor = (0, 0)
+        self._loss_event = self._housekeeping.told = 0
         try:
-            moved = quarantine(self._path)
+            self._report(self._opening.put_aside(error))
         except StorageError as failed:
             self._trouble(failed)
+
+    def _retry(self) -> None:
+        """Try a disk that failed; without its reserve only what is small, or fits into the file."""
+        self._retry_at = time.monotonic() + RETRY_S
+        if self._room.restore():
+            self._commit()
             return
-        self.event(
-            "outbox_quarantined",
-            f"{error}; it was moved to {moved.name} and a new one begun",
-            file=moved.name,
-        )
+        entries, _ = self._waiting.take(self._room.transaction, results=True)
+        size = sum(len(entry.payload) for entry in entries)
+        fits = self._housekeeping.fits(self._opened, len(entries), size)
+        self._write(results=fits)
+        self._prune()
 
     def _commit(self) -> None:
-        outbox = self._opened
-        entries = list(islice(self._waiting, MAX_COMMIT))
-        done = self._publisher.take_done()
-        try:
-            rows = outbox.commit(entries, done)
-        except BaseException:
-            self._publisher.give_back(done)
-            raise
-        self._committed_at = time.monotonic()
-        with self._changed:
-            for _ in entries:
-                self._waiting.popleft()
-            self._changed.notify_all()
-        self._committed.update({entry.stream: entry.seq for entry in entries})
-        self._publisher.forget(done)
-        self._publisher.offer(rows)
+        """Write what waits; what makes it fail is a problem until this has worked again."""
+        self._write(results=True)
         if self.problem is not None:
             self.problem = None
             self.event("outbox_back", f"{self._path} can be written again")
+
+    def _write(self, *, results: bool) -> None:
+        """One transaction, and more where there is more to note than one may hold."""
+        entries, accepted = self._waiting.take(self._room.transaction, results=results)
+        done = self._publisher.take_done()
+        part = done[: self._room.wal_pages]
+        aside = self._aside(entries, accepted)
+        try:
+            size = sum(len(entry.payload) for entry in entries)
+            self._housekeeping.fit(self._opened, len(entries), size)
+            rows = self._opened.commit(entries, part, aside)
+        except BaseException:
+            self._publisher.give_back(done)
+            self._answer_accepted(accepted, kept=False)
+            raise
+        self._committed_at = time.monotonic()
+        self._waiting.settle(entries, accepted, aside.granted)
+        self._answers.saved(aside.answers)
+        if aside.told:
+            self._housekeeping.told = 0
+        self._committed.update({e.stream: e.seq for e in entries if e.stream != EVENTS})
+        self._publisher.forget(part)
+        self._publisher.offer(rows)
+        self._answer_accepted(accepted, kept=True)
+        self._note(done[len(part) :])
+
+    def _note(self, done: list[tuple[int, State]]) -> None:
+        """Note what became of messages, as many at once as a transaction may hold."""
+        for start in range(0, len(done), self._room.wal_pages):
+            part = done[start : start + self._room.wal_pages]
+            try:
+                self._opened.commit((), part)
+            except BaseException:
+                self._publisher.give_back(done[start:])
+                raise
+            self._publisher.forget(part)
+
+    def _aside(self, entries: Sequence[Entry], accepted: Sequence[Accepted]) -> Aside:
+        for trigger in accepted:
+            if trigger.answer is not None:
+                self._answers.keep(*trigger.answer)
+        events = max((e.seq for e in entries if e.stream == EVENTS), default=0)
+        return Aside(
+            accepted=[(a.number, a.stream, a.trigger) for a in accepted],
+            answers=self._answers.unsaved(self._room.transaction),
+            forgotten=self._answers.forgotten,
+            granted=self._waiting.grants(entries),
+            told=self._housekeeping.told if events >= self._loss_event else 0,
+        )
+
+    def _answer_accepted(self, accepted: Sequence[Accepted], *, kept: bool) -> None:
+        if not kept:
+            self._waiting.refuse(accepted)
+        for trigger in accepted:
+            if trigger.then is not None:
+                trigger.then(kept)
 
     def _refill(self) -> None:
         rows = self._opened.backlog(self._cursor, PAGE)
@@ -414,49 +456,31 @@ class Keeper:
         self._publisher.refill(rows)
 
     def _prune(self) -> None:
-        pruned = self._opened.prune(
-            retention_s=self._settings.retention_h * 3600,
-            max_results=self._settings.max_results,
-            at_once=MAX_PRUNE,
-        )
-        if pruned.results + pruned.events < MAX_PRUNE:  # otherwise there is more
-            self._pruned_at = time.monotonic()
-        if pruned.lost:
-            count = sum(loss.last - loss.first + 1 for loss in pruned.lost)
-            self.event(
-                "results_lost",
-                f"{count} results were deleted before the broker had them: "
-                f"outbox.max_results is {self._settings.max_results}",
-                lost=[asdict(loss) for loss in pruned.lost],
-            )
+        self._housekeeping.prune(self._opened)
+        if self.problem is None:
+            self._room.restore()
+        self._pruned_at = time.monotonic()
 
     def _refresh_ledger(self) -> None:
         self._ledger_at = time.monotonic() + LEDGER_S
-        self.ledger = self._with_streams(self._opened.ledger())
+        self.ledger = reports.ledger(self._opened.ledger(), self._boot, self._committed)
 
-    def _with_streams(self, kept: list[Ledger]) -> list[Ledger]:
-        """The ledger with a line for each stream of this boot, also where nothing is kept."""
-        there = {line.stream for line in kept if line.boot == self._boot}
-        new = [
-            Ledger(boot=self._boot, stream=s, first=last + 1, last=last, published_through=last)
-            for s, last in self._committed.items()
-            if s not in there and s != EVENTS
-        ]
-        return new + kept
+    def _report_lost(self) -> None:
+        """Name what had to go, in one event at a time: those that follow share the next one."""
+        if self._housekeeping.told or self._opened.waits(EVENTS, self._loss_event):
+            return
+        told, losses = self._opened.losses(MAX_LOSSES)
+        if losses:
+            self._loss_event = self._report(reports.lost(losses, self._settings))
+            self._housekeeping.told = told if self._loss_event else 0
 
     def _report_refused(self) -> None:
         """Say how many results found no room, once there is room again."""
-        with self._changed:
-            if not self._refused or self.problem is not None:
-                return
-            refused, self._refused = dict(self._refused), Counter()
-        count = sum(refused.values())
-        self.event(
-            "results_lost",
-            f"{count} results were dropped while the disk could not take them: "
-            f"outbox.waiting is {self._settings.waiting}",
-            dropped=refused,
-        )
+        if self.problem is None and (refused := self._waiting.take_refused()):
+            self._report(reports.refused(refused, self._settings))
+
+    def _report(self, report: Report) -> int:
+        return self.event(report.kind, report.message, **report.details)
 
     @property
     def _opened(self) -> Outbox:

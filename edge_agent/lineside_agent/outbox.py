@@ -1,15 +1,10 @@
 """The outbox: one SQLite file that holds every result until its retention ends.
 
 A result is in it before it is published and stays after the broker's acknowledgement. Events
-are kept the same way, as a stream whose name is empty. The file is used by one thread at a time
-and by one process at a time, which a lock beside it ensures.
-
-    boots     boot (a UUID), ended (0: it runs, or was cut off)
-    series    series, boot, stream                 one for each boot and stream
-    messages  id, series, seq, state, at, payload  seq counts from 1 in its series
-
-`at` is when a message was published, in seconds of running since the file was begun: no wall
-clock, so a clock that jumps deletes nothing.
+are kept the same way, as a stream whose name is empty. Beside them there are the accepted
+triggers that have no result yet and the answers to commands. `lineside_agent.schema` has the
+tables. The file is used by one thread at a time and by one process at a time, which a lock
+beside it ensures.
 """
 
 from __future__ import annotations
@@ -18,91 +13,34 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lineside.errors import StorageError
 from lineside.extras import require
 from lineside.files import storage_error
 from lineside.messages import Ledger
-from lineside_agent.custody import BusyError, CorruptError, lock
-from lineside_agent.retention import Pruned, forget_boots, prune
+from lineside_agent.custody import CorruptError, DiskFullError, lock
+from lineside_agent.past import read_past
+from lineside_agent.records import EVENTS, FIRST_GRANT, Aside, Entry, Row, State
+from lineside_agent.retention import (
+    Loss,
+    Pruned,
+    discard,
+    expire,
+    forget_boots,
+    lose,
+    oldest,
+)
+from lineside_agent.schema import check, configure, upgrade
 
 if TYPE_CHECKING:
     import apsw
 
-EVENTS: Final = ""
-"""The name of the stream that holds events."""
-
-MAX_EVENTS: Final = 10_000
-"""How many events are kept at most; then the oldest go."""
-
 MAX_LEDGERS: Final = 64
 """How many boots and streams the ledger lists at most, the newest ones."""
 
-_APPLICATION: Final = 0x6C696E65  # "line"
-_VERSION: Final = 1
-_CHECKED_BYTES: Final = 256 * 1024 * 1024  # a larger file would take minutes on a memory card
-
-_SCHEMA: Final = """
-CREATE TABLE boots (boot TEXT PRIMARY KEY, ended INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE series (
-    series INTEGER PRIMARY KEY, boot TEXT NOT NULL, stream TEXT NOT NULL, UNIQUE (boot, stream)
-) STRICT;
-CREATE TABLE messages (
-    id INTEGER PRIMARY KEY, series INTEGER NOT NULL, seq INTEGER NOT NULL,
-    state INTEGER NOT NULL, at REAL NOT NULL, payload BLOB NOT NULL, UNIQUE (series, seq)
-) STRICT;
-CREATE INDEX pending ON messages (series, seq) WHERE state = 0;
-CREATE INDEX published ON messages (at) WHERE state > 0;
-"""
-
-
-class State(IntEnum):
-    """What became of a message."""
-
-    PENDING = 0
-    """To be published."""
-    CONFIRMED = 1
-    """The broker has it (MQTT 5), or it came back to us (3.1.1)."""
-    UNCONFIRMED = 2
-    """Over MQTT 3.1.1 it was acknowledged, and never came back to us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A message to keep.
-
-    Attributes:
-        stream: the stream of a result; EVENTS for an event.
-        seq: from 1, without a gap, within this boot and the stream.
-        payload: the message as it is published.
-    """
-
-    stream: str
-    seq: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A message that is on disk.
-
-    Attributes:
-        id: its place in the outbox.
-        series: which boot and stream, in the order in which they began.
-        seq: its number there.
-        stream: as in `Entry`.
-        payload: as in `Entry`.
-    """
-
-    id: int
-    series: int
-    seq: int
-    stream: str
-    payload: bytes
+_NOTHING: Final = Aside()
 
 
 class Outbox:
@@ -113,21 +51,31 @@ class Outbox:
         boot: the UUID of this start of the agent.
         first_id: the lowest id that new messages get. It keeps the ids of a file that was moved
             aside from being given again while they are in use.
+        streams: those that give results in this boot, as far as they are known.
+        wal_pages: pages that the log beside the file may have before they go into the file.
 
     Attributes:
         pending: how many messages are to be published.
         kept: how many results there are.
         next_id: the id that the next message gets.
-        cut_off: the boots before this one that ended without a stop, such as by a power loss.
-            Said once: the next boot does not list them again.
+        past: what earlier boots left.
 
     Raises:
         BusyError: another agent uses it, or a newer version wrote it.
         CorruptError: it is no outbox, or damaged.
-        StorageError: the disk is full or can't be written.
+        DiskFullError: there is no room.
+        StorageError: the disk can't be written.
     """
 
-    def __init__(self, path: Path, boot: str, *, first_id: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        boot: str,
+        *,
+        first_id: int = 1,
+        streams: Sequence[str] = (),
+        wal_pages: int = 1000,
+    ) -> None:
         self.path = path
         self.next_id = first_id
         self._boot = boot
@@ -136,32 +84,26 @@ class Outbox:
         self._db: apsw.Connection | None = None
         try:
             with self._errors():
+                new = not path.exists() or not path.stat().st_size
                 self._db = self._apsw.Connection(str(path))
-                self._prepare()
+                configure(self._db, new=new, wal_pages=wal_pages)
+                self._prepare(streams)
         except BaseException:
             self._release()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, streams: Sequence[str]) -> None:
         db = self._connection
-        db.set_busy_timeout(2000)
-        # exclusive: nobody else uses it, so no shared memory is mapped that could vanish.
-        # full: a commit is on the disk when it returns. apsw brings an SQLite without the
-        # WAL-reset bug of 3.7.0 to 3.51.2.
-        for pragma in ("locking_mode = exclusive", "journal_mode = wal", "synchronous = full"):
-            db.execute(f"PRAGMA {pragma}").fetchall()
-        self._check()
+        check(db, self.path)
+        self._page_bytes: int = db.pragma("page_size")
+        self._series: dict[str, int] = {}
         with self._transaction():
-            if not db.pragma("user_version"):
-                for statement in _SCHEMA.split(";\n"):
-                    db.execute(statement).fetchall()
-                db.pragma("application_id", _APPLICATION)
-                db.pragma("user_version", _VERSION)
-            self.cut_off = [
-                str(boot) for (boot,) in db.execute("SELECT boot FROM boots WHERE ended = 0")
-            ]
+            upgrade(db)
+            self.past = read_past(db)
             db.execute("UPDATE boots SET ended = 1 WHERE ended = 0")
             db.execute("INSERT OR REPLACE INTO boots VALUES (?, 0)", (self._boot,))
+            for stream in streams:
+                self._series[stream] = self._begin_series(db, stream)
         self.pending: int = db.execute("SELECT count(*) FROM messages WHERE state = 0").get
         events = "SELECT count(*) FROM messages NATURAL JOIN series WHERE stream = ''"
         self._events: int = db.execute(events).get
@@ -170,23 +112,6 @@ class Outbox:
         self.next_id = max(self.next_id, highest + 1)
         ran = db.execute("SELECT coalesce(max(at), 0) FROM messages WHERE state > 0").get
         self._began = time.monotonic() - ran
-        self._series: dict[str, int] = {}
-
-    def _check(self) -> None:
-        """Refuse what is no outbox, of a newer version, or damaged."""
-        db = self._connection
-        application, version = db.pragma("application_id"), db.pragma("user_version")
-        if version and application != _APPLICATION:
-            msg = f"{self.path} is no outbox but another SQLite file"
-            raise CorruptError(msg)
-        if version > _VERSION:
-            msg = f"{self.path} was written by a newer lineside: update, or set another outbox.path"
-            raise BusyError(msg)
-        if self.path.stat().st_size <= _CHECKED_BYTES:
-            found = str(db.execute("PRAGMA quick_check(1)").get)
-            if found != "ok":
-                msg = f"{self.path} is damaged: {found.splitlines()[-1]}"
-                raise CorruptError(msg)
 
     @property
     def _connection(self) -> apsw.Connection:
@@ -206,7 +131,7 @@ class Outbox:
             raise CorruptError(msg) from error
         except module.FullError as error:
             msg = f"{self.path}: the disk is full; free some space"
-            raise StorageError(msg) from error
+            raise DiskFullError(msg) from error
         except module.Error as error:
             msg = f"{self.path} can't be used: {error}"
             raise StorageError(msg) from error
@@ -230,13 +155,17 @@ class Outbox:
                 raise
 
     def commit(
-        self, entries: Sequence[Entry] = (), done: Sequence[tuple[int, State]] = ()
+        self,
+        entries: Sequence[Entry] = (),
+        done: Sequence[tuple[int, State]] = (),
+        aside: Aside = _NOTHING,
     ) -> list[Row]:
         """Keep new messages and note what became of old ones, all in one transaction.
 
         Args:
-            entries: what is new.
+            entries: what is new. The accepted triggers that they answer are done with.
             done: ids and their new states.
+            aside: what is committed with it.
 
         Returns:
             The new messages, as they are on disk now.
@@ -260,6 +189,8 @@ class Outbox:
                 [(int(state), now, number) for number, state in done],
             )
             changed = db.total_changes() - changed
+            answered = {entry.journal for entry in entries if entry.journal is not None}
+            self._note_aside(db, aside, answered)
         self._series = series
         self.next_id += len(rows)
         events = sum(row.stream == EVENTS for row in rows)
@@ -268,9 +199,26 @@ class Outbox:
         self.pending += len(rows) - changed
         return rows
 
+    def _note_aside(self, db: apsw.Connection, aside: Aside, answered: set[int]) -> None:
+        """What goes with messages; a trigger that has its result already is not noted first."""
+        open_ = [row for row in aside.accepted if row[0] not in answered]
+        before = answered.difference(row[0] for row in aside.accepted)
+        rows = [(number, self._boot, stream, trigger) for number, stream, trigger in open_]
+        db.executemany("INSERT OR REPLACE INTO journal VALUES (?, ?, ?, ?)", rows)
+        db.executemany("DELETE FROM journal WHERE number = ?", [(number,) for number in before])
+        answers = [(a.number, a.requester, a.id, a.payload) for a in aside.answers]
+        db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", answers)
+        if answers:
+            db.execute("DELETE FROM answers WHERE number <= ?", (aside.forgotten,))
+        granted = [(last, self._boot, stream) for stream, last in aside.granted.items()]
+        db.executemany("UPDATE series SET granted = ? WHERE boot = ? AND stream = ?", granted)
+        if aside.told:
+            db.execute("DELETE FROM losses WHERE number <= ?", (aside.told,))
+
     def _begin_series(self, db: apsw.Connection, stream: str) -> int:
         key = (self._boot, stream)
-        db.execute("INSERT OR IGNORE INTO series (boot, stream) VALUES (?, ?)", key)
+        new = "INSERT OR IGNORE INTO series (boot, stream, granted) VALUES (?, ?, ?)"
+        db.execute(new, (*key, FIRST_GRANT))
         found: int = db.execute("SELECT series FROM series WHERE boot = ? AND stream = ?", key).get
         return found
 
@@ -337,34 +285,89 @@ class Outbox:
                 if first is not None
             ]
 
-    def prune(self, *, retention_s: float, max_results: int, at_once: int = 5000) -> Pruned:
-        """Delete what is older than the retention, and the oldest of what is too much.
+    def waits(self, stream: str, seq: int) -> bool:
+        """Whether a message of this boot is still to be published."""
+        with self._errors():
+            found = self._connection.execute(
+                "SELECT count(*) FROM messages WHERE series = ? AND seq = ? AND state = 0",
+                (self._series.get(stream), seq),
+            )
+            return bool(found.get)
+
+    def losses(self, limit: int) -> tuple[int, list[Loss]]:
+        """Results that had to go and that no event has named yet: the oldest, `limit` at most.
+
+        Returns:
+            The number to give as `Aside.told`, 0 if there are none, and which results.
+        """
+        with self._errors():
+            found = self._connection.execute(
+                "SELECT number, boot, stream, first, last FROM losses ORDER BY number LIMIT ?",
+                (limit,),
+            )
+            rows: list[tuple[Any, ...]] = found.fetchall()
+        return (rows[-1][0] if rows else 0), [Loss(*row[1:]) for row in rows]
+
+    def expire(self, *, retention_s: float, max_events: int, limit: int) -> Pruned:
+        """Delete what is older than the retention, and the oldest events of too many.
 
         Args:
             retention_s: how long a message is kept after it was published, in seconds of running.
-            max_results: how many results are kept at most. If there are more, a hundredth of
-                that is deleted beyond, so that it is not done for every single one.
-            at_once: how many messages are deleted for each reason at most, so that it stays short.
+            max_events: how many events are kept at most.
+            limit: how many messages are deleted for each reason at most, so that it stays short.
 
         Returns:
             What was deleted.
         """
-        too_many = self.kept - max_results
-        if too_many > 0:
-            too_many += max_results // 100
-        with self._transaction() as db:
-            pruned = prune(
-                db,
-                cutoff=time.monotonic() - self._began - retention_s,
-                results=too_many,
-                events=self._events - MAX_EVENTS,
-                at_once=at_once,
-            )
+        with self._pruning() as (db, pruned):
+            cutoff = time.monotonic() - self._began - retention_s
+            expire(db, pruned, cutoff=cutoff, events=self._events - max_events, limit=limit)
             forget_boots(db, self._boot)
+        return pruned
+
+    def discard(self, count: int) -> Pruned:
+        """Delete the oldest messages that were published, `count` at most."""
+        with self._pruning() as (db, pruned):
+            discard(db, pruned, count=count)
+        return pruned
+
+    def oldest(self, limit: int) -> list[int]:
+        """The ids of the oldest results that nobody has got yet."""
+        with self._errors():
+            return oldest(self._connection, limit)
+
+    def lose(self, ids: Sequence[int], *, told: int = 0) -> Pruned:
+        """Delete results that nobody has got yet; `losses` tells which they were.
+
+        Args:
+            ids: which.
+            told: as in `Aside`, if an event about losses is on its way.
+        """
+        with self._pruning() as (db, pruned):
+            lose(db, pruned, ids, told=told)
+        return pruned
+
+    @contextmanager
+    def _pruning(self) -> Iterator[tuple[apsw.Connection, Pruned]]:
+        pruned = Pruned()
+        with self._transaction() as db:
+            yield db, pruned
         self.kept -= pruned.results
         self._events -= pruned.events
         self.pending -= pruned.pending
-        return pruned
+
+    def room(self) -> tuple[int, int]:
+        """Bytes of the file, once all is written into it, and how many of them are free in it."""
+        with self._errors():
+            pages: int = self._connection.pragma("page_count")
+            free: int = self._connection.pragma("freelist_count")
+        return pages * self._page_bytes, free * self._page_bytes
+
+    def shrink(self, size: int) -> None:
+        """Give up to `size` free bytes of the file back to the disk."""
+        with self._errors():
+            pages = size // self._page_bytes
+            self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
 
     def close(self, *, clean: bool) -> None:
         """Close the file.

@@ -1,14 +1,18 @@
-"""What leaves an outbox: what was published long ago, and the oldest of what is too much."""
+"""What leaves an outbox: what was published long ago, and the oldest of what is too much.
+
+Each function works inside the caller's transaction.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import apsw
 
-_EVENT: str = "(SELECT series FROM series WHERE stream = '')"
+_EVENT: Final = "(SELECT series FROM series WHERE stream = '')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,11 @@ class Pruned:
         results: how many results.
         events: how many events.
         pending: how many of both had not been published.
-        lost: the results among those.
     """
 
     results: int = 0
     events: int = 0
     pending: int = 0
-    lost: list[Loss] = field(default_factory=list)
 
     def add(self, rows: list[tuple[Any, ...]]) -> None:
         """Count deleted rows: state, and whether it was an event."""
@@ -52,32 +54,85 @@ class Pruned:
             self.pending += state == 0
 
 
-def prune(db: apsw.Connection, *, cutoff: float, results: int, events: int, at_once: int) -> Pruned:
-    """Delete, inside the caller's transaction.
+def expire(db: apsw.Connection, pruned: Pruned, *, cutoff: float, events: int, limit: int) -> None:
+    """Delete what was kept long enough.
 
     Args:
         db: the outbox.
-        cutoff: what was published before this, in the outbox's seconds, has been kept long enough.
-        results: how many results are too many. The oldest published ones go, then the oldest.
+        pruned: counts it.
+        cutoff: what was published before this, in the outbox's seconds, goes.
         events: how many events are too many. The oldest go.
-        at_once: how many messages are deleted for each reason at most, so that it stays short.
+        limit: how many messages are deleted for each reason at most, so that it stays short.
     """
-    pruned = Pruned()
-    published = "SELECT id FROM messages WHERE state > 0 {} ORDER BY at LIMIT ?"
-    pruned.add(_delete(db, published.format("AND at < ?"), cutoff, at_once))
-    excess = min(at_once, results - pruned.results)
+    old = "SELECT id FROM messages WHERE state > 0 AND at < ? ORDER BY at LIMIT ?"
+    pruned.add(_delete(db, old, cutoff, limit))
+    excess = min(limit, events - pruned.events)
     if excess > 0:
-        where = f"AND series NOT IN {_EVENT}"
-        before = pruned.results
-        pruned.add(_delete(db, published.format(where), excess))
-        excess -= pruned.results - before
-    if excess > 0:
-        _lose(db, excess, pruned)
-    excess = min(at_once, events - pruned.events)
-    if excess > 0:
-        select = f"SELECT id FROM messages WHERE series IN {_EVENT} ORDER BY id LIMIT ?"  # noqa: S608 - our own text
-        pruned.add(_delete(db, select, excess))
-    return pruned
+        oldest = f"SELECT id FROM messages WHERE series IN {_EVENT} ORDER BY series, seq LIMIT ?"  # noqa: S608 - our own text
+        pruned.add(_delete(db, oldest, excess))
+
+
+def discard(db: apsw.Connection, pruned: Pruned, *, count: int) -> None:
+    """Delete the oldest of what was published, results and events."""
+    pruned.add(_delete(db, "SELECT id FROM messages WHERE state > 0 ORDER BY at LIMIT ?", count))
+
+
+def oldest(db: apsw.Connection, limit: int) -> list[int]:
+    """The ids of the oldest results that nobody has got yet, boot by boot as they were made."""
+    found: list[int] = []
+    boot_before = ""
+    series = "SELECT series, boot FROM series WHERE stream <> '' ORDER BY series"
+    numbers: list[tuple[Any, ...]] = db.execute(series).fetchall()
+    for number, boot in numbers:
+        if boot != boot_before and len(found) >= limit:
+            break
+        boot_before = boot
+        rows = "SELECT id FROM messages WHERE state = 0 AND series = ? ORDER BY seq LIMIT ?"
+        found += [row for (row,) in db.execute(rows, (number, limit))]
+    return sorted(found)[:limit]
+
+
+def lose(db: apsw.Connection, pruned: Pruned, ids: Sequence[int], *, told: int) -> None:
+    """Delete results that nobody has got yet, and note which they were.
+
+    Args:
+        db: the outbox.
+        pruned: counts them.
+        ids: which.
+        told: what was noted up to this number is being told: nothing is added to it.
+    """
+    which = "SELECT boot, stream, seq FROM messages m JOIN series s ON s.series = m.series "
+    rows: list[tuple[Any, ...]] = db.executemany(
+        which + "WHERE id = ? AND state = 0", [(n,) for n in ids]
+    ).fetchall()
+    gone: list[tuple[str, str, int]] = sorted((boot, stream, seq) for boot, stream, seq in rows)
+    db.executemany("DELETE FROM messages WHERE id = ? AND state = 0", [(n,) for n in ids])
+    for loss in ranges(gone):
+        longer = (loss.last, told, loss.boot, loss.stream, loss.first - 1)
+        db.execute(
+            "UPDATE losses SET last = ? WHERE number > ? AND boot = ? AND stream = ? AND last = ?",
+            longer,
+        )
+        if not db.changes():
+            number = "max((SELECT coalesce(max(number), 0) FROM losses), ?) + 1"
+            db.execute(
+                f"INSERT INTO losses VALUES ({number}, ?, ?, ?, ?)",  # noqa: S608 - our own text
+                (told, loss.boot, loss.stream, loss.first, loss.last),
+            )
+    pruned.results += len(gone)
+    pruned.pending += len(gone)
+
+
+def ranges(gone: Sequence[tuple[str, str, int]]) -> list[Loss]:
+    """Boot, stream and number of each, in order, as ranges without a gap."""
+    found: list[Loss] = []
+    for boot, stream, seq in gone:
+        last = found[-1] if found else None
+        if last is not None and (last.boot, last.stream, last.last) == (boot, stream, seq - 1):
+            found[-1] = Loss(boot, stream, last.first, seq)
+        else:
+            found.append(Loss(boot, stream, seq, seq))
+    return found
 
 
 def forget_boots(db: apsw.Connection, boot: str) -> None:
@@ -94,22 +149,3 @@ def _delete(db: apsw.Connection, select: str, *bindings: float) -> list[tuple[An
     text = f"DELETE FROM messages WHERE id IN ({select}) RETURNING state, series IN {_EVENT}"  # noqa: S608 - our own text
     found: list[tuple[Any, ...]] = db.execute(text, bindings).fetchall()
     return found
-
-
-def _lose(db: apsw.Connection, excess: int, pruned: Pruned) -> None:
-    """Delete the oldest results that nobody has got yet, and note which they were."""
-    found: list[tuple[Any, ...]] = db.execute(
-        "SELECT id, boot, stream, seq FROM messages m JOIN series s ON s.series = m.series "
-        "WHERE state = 0 AND stream <> '' ORDER BY m.series, seq LIMIT ?",
-        (excess,),
-    ).fetchall()
-    lost = pruned.lost
-    for _, boot, stream, seq in found:
-        last = lost[-1] if lost else None
-        if last is not None and (last.boot, last.stream, last.last) == (boot, stream, seq - 1):
-            lost[-1] = Loss(boot, stream, last.first, seq)
-        else:
-            lost.append(Loss(boot, stream, seq, seq))
-    db.executemany("DELETE FROM messages WHERE id = ?", [(row[0],) for row in found])
-    pruned.results += len(found)
-    pruned.pending += len(found)

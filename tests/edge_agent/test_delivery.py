@@ -367,7 +367,9 @@ def test_more_than_may_be_kept_goes_and_is_named(path: Path, broker: Mosquitto) 
         wait_for(lambda: len(listener.results()) + len(lost) >= 1500)
         heard = {seq for _, seq in listener.results()}
         assert heard | lost == set(range(1, 1501))
-        assert lost == set(range(1, len(lost) + 1))
+        # Those that the client had been given may have reached the broker: they stay.
+        assert lost == set(range(min(lost), max(lost) + 1))
+        assert min(lost) <= WINDOW + 1
         assert 500 <= len(lost) <= 511
 
 
@@ -390,7 +392,7 @@ def test_what_is_asked_is_read_between_commits(path: Path, monkeypatch: pytest.M
         wait_for(lambda: len(answers) == 2)
         assert answers[0] == [1, 2, 3, 4, 5]
         assert str(answers.pop()) == "outbox.sqlite can't be read"
-        monkeypatch.setattr("lineside_agent.keeper.MAX_ASKED", 0)
+        monkeypatch.setattr("lineside_agent.questions.MAX_ASKED", 0)
         it.keeper.ask(read, answers.append)
         assert isinstance(answers.pop(), StorageError)
         assert it.put(1) == 1

@@ -1,0 +1,83 @@
+"""What the keeper says of itself: kind, sentence and details of its events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, to_builtins
+
+from lineside.messages import Ledger
+from lineside.settings import OutboxSettings
+from lineside_agent.past import Known
+from lineside_agent.retention import Loss
+
+
+class Report(Struct, frozen=True):
+    """What becomes an event.
+
+    Attributes:
+        kind: such as `cut_off`.
+        message: one sentence for a person.
+        details: what a program may want to know, as JSON.
+    """
+
+    kind: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+def ledger(kept: Sequence[Ledger], boot: str, committed: Mapping[str, int]) -> list[Ledger]:
+    """The ledger with a line for each stream of this boot, also where nothing is kept."""
+    there = {line.stream for line in kept if line.boot == boot}
+    new = [
+        Ledger(boot=boot, stream=stream, first=last + 1, last=last, published_through=last)
+        for stream, last in committed.items()
+        if stream not in there
+    ]
+    return [*new, *kept]
+
+
+def cut_off(boot: str, streams: Sequence[Known], commit_ms: int) -> Report:
+    """An earlier boot ended without a stop."""
+    lost = [known.lost_at_most for known in streams]
+    most = "an unknown number of" if None in lost else f"at most {sum(filter(None, lost))}"
+    unanswered = sum(known.unanswered for known in streams)
+    return Report(
+        "cut_off",
+        f"boot {boot} ended without a stop: {most} untriggered results of its last moments are "
+        f"missing, and {unanswered} accepted triggers were unanswered",
+        {"cut_off": boot, "commit_ms": commit_ms, "streams": to_builtins(streams)},
+    )
+
+
+def quarantined(error: Exception, moved: Path) -> Report:
+    """The file was damaged."""
+    return Report(
+        "outbox_quarantined",
+        f"{error}; it was moved to {moved.name} and a new one begun",
+        {"file": moved.name},
+    )
+
+
+def lost(losses: Sequence[Loss], settings: OutboxSettings) -> Report:
+    """Results had to go before the broker had them."""
+    count = sum(loss.last - loss.first + 1 for loss in losses)
+    return Report(
+        "results_lost",
+        f"{count} results were deleted before the broker had them, for want of room: "
+        f"outbox.max_mb is {settings.max_mb:g}, outbox.max_results {settings.max_results}",
+        {"lost": [asdict(loss) for loss in losses]},
+    )
+
+
+def refused(dropped: Mapping[str, int], settings: OutboxSettings) -> Report:
+    """Results found no room in memory."""
+    return Report(
+        "results_lost",
+        f"{sum(dropped.values())} results were dropped while the disk could not take them: "
+        f"outbox.waiting is {settings.waiting}",
+        {"dropped": dict(dropped)},
+    )
