@@ -40,7 +40,7 @@ from lineside.settings import MqttSettings
 from lineside.topics import Topic, Topics, check_name, parse_topic
 from lineside.tracker import Gap, Since, Tracker
 
-__all__ = ["Gap", "Pace", "Received", "Subscriber", "Tracker"]
+__all__ = ["Gap", "Pace", "Received", "Subscriber"]
 
 log = logging.getLogger(__name__)
 

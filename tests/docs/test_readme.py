@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lineside.messages import Result
 from lineside.settings import parse_settings
+from tests.support.broker import Mosquitto, wait_for
 from tests.support.command import lineside
+from tests.support.replaying import ReplayStation
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +36,29 @@ def test_the_python_example_is_ten_lines_that_compile_and_import() -> None:
     compile(code, "README.md", "exec")
     imports = "\n".join(line for line in code.splitlines() if line.startswith("from "))
     exec(imports, {})  # noqa: S102 - our own README
+
+
+@pytest.mark.broker
+def test_the_python_example_prints_what_is_not_ok_and_what_is_lost(tmp_path: Path) -> None:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        ReplayStation(broker.url, tmp_path / "station") as station,
+        subprocess.Popen(
+            [sys.executable, "-u", "-c", block("python").replace("mqtt://localhost", broker.url)],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as example,
+    ):
+        assert example.stdout is not None
+        wait_for(lambda: "Sending SUBACK to lineside-" in broker.log, 20)
+        station.put(1, verdict="ng", label="crack")
+        assert example.stdout.readline() == "press4 001.png ng crack 0.125\n"
+        station.put(2, passes=lambda _: False)
+        station.keep_only(1)
+        station.say()
+        lost = f"nobody has kept: ulm/press4/top 2 of boot {station.boot}, lost for good\n"
+        assert example.stdout.readline() == lost
+        example.kill()
 
 
 def test_the_fields_of_the_message_are_those_of_a_result() -> None:

@@ -16,12 +16,14 @@ from rich.console import Console, ConsoleDimensions
 from lineside.messages import Message, Result, encode
 from lineside.mqtt import MqttClient, Outgoing
 from lineside.settings import MqttSettings
-from lineside.subscriber import Received, Subscriber, Tracker
+from lineside.subscriber import Pace, Received, Subscriber
 from lineside.topics import Topic, Topics
+from lineside.tracker import Tracker
 from lineside.watch import Board, watch_live
 from tests.support.broker import Mosquitto, free_port, wait_for
 from tests.support.command import lineside
 from tests.support.examples import LOADED, result, status
+from tests.support.replaying import ReplayStation
 
 
 def received(message: Message) -> Received:
@@ -144,6 +146,75 @@ def test_json_and_count(broker: Mosquitto) -> None:
 def test_too_few_within_the_time_is_no_success(broker: Mosquitto) -> None:
     done = lineside("watch", broker.url, "--json", "--count", 3, "--timeout", 0.7, ok=False)
     assert done.stderr == "error: 0 of 3 results came within 0.7 s\n"
+
+
+@pytest.mark.broker
+def test_json_with_repair_is_all_that_is_kept_and_says_what_is_lost(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    with ReplayStation(broker.url, tmp_path / "station") as station:
+        station.put(20, passes=lambda _: False)
+        station.say()
+        arguments = ["--json", "--repair", "--since", "kept", "--count", "31"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "lineside", "watch", broker.url, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as watching:
+            assert watching.stdout is not None
+            messages = [json.loads(watching.stdout.readline()) for _ in range(21)]
+            station.put(12, passes=lambda _: False)
+            station.keep_only(10)
+            station.say()
+            while messages[-1]["schema"] != "lineside.gap/1":
+                messages.append(json.loads(watching.stdout.readline()))
+            station.put(1)
+            messages += [json.loads(line) for line in watching.stdout]
+    assert watching.returncode == 0
+    names = {"site": "ulm", "station": "press4", "boot": station.boot, "stream": "top"}
+    gap = {"schema": "lineside.gap/1", **names, "first": 21, "last": 22, "lost": True}
+    assert [m for m in messages if m["schema"] == "lineside.gap/1"] == [gap]
+    seqs = [m["seq"] for m in messages if m["schema"] == "lineside.result/1"]
+    assert seqs == [*range(1, 21), *range(23, 34)]
+
+
+@pytest.mark.broker
+def test_the_table_shows_repair(broker: Mosquitto, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=140, height=30, force_terminal=True)
+    pace = Pace(settle_s=0.05, answer_s=0.5)
+    with (
+        ReplayStation(broker.url, tmp_path / "station") as station,
+        Subscriber(broker.url, repair=True, pace=pace) as subscriber,
+    ):
+        wait_for(lambda: "Sending SUBACK to lineside-" in broker.log)
+        station.put(9, passes=lambda seq: seq > 5)
+        station.keep_only(6)
+        station.say()
+        board = watch_live(
+            subscriber,
+            until=lambda: subscriber.tracker.repaired == 2 and bool(subscriber.tracker.lost()),
+            console=console,
+        )
+        station.refusal = "outbox: disk full"
+        station.put(1, passes=lambda _: False)
+        station.say()
+        list(subscriber.received(lambda: bool(subscriber.troubles)))
+        console.print(
+            board.draw(
+                subscriber.tracker,
+                error=None,
+                rows=30,
+                columns=140,
+                troubles=subscriber.troubles,
+            )
+        )
+    assert isinstance(console.file, io.StringIO)
+    text = "".join(
+        part.partition("m")[2] for part in ("\x1b[m" + console.file.getvalue()).split("\x1b[")
+    )
+    last = [row for row in text.splitlines() if "ulm/press4/top" in row and "ok" not in row][-1]
+    assert last.split()[-4:] == ["1", "2", "3", "0"]  # missing, repaired, lost, twice
+    assert "no repair: outbox: disk" in text
 
 
 @pytest.mark.broker

@@ -20,7 +20,8 @@ from lineside.messages import Status, encode
 from lineside.mqtt import Hooks, Incoming, MqttClient, Outgoing
 from lineside.settings import MqttSettings
 from lineside.topics import Topics
-from lineside_agent.outbox import Entry, Outbox, State
+from lineside_agent.outbox import Outbox
+from lineside_agent.records import Entry, State
 from tests.support.broker import wait_for
 from tests.support.examples import LOADED, result
 
@@ -70,14 +71,26 @@ class ReplayStation:
         )
 
     def put(
-        self, count: int, *, stream: str = "top", passes: Callable[[int], bool] = everything
+        self,
+        count: int,
+        *,
+        stream: str = "top",
+        passes: Callable[[int], bool] = everything,
+        **fields: object,
     ) -> None:
-        """Keep `count` more results and publish those that `passes` lets through."""
+        """Keep `count` more results and publish those that `passes` lets through.
+
+        Args:
+            count: how many.
+            stream: of which stream.
+            passes: which ones the network lets through, by their number.
+            fields: of the results, where they are not those of `examples.result`.
+        """
         begin = self._last.get(stream, 0) + 1
         self._last[stream] = begin + count - 1
         for first in range(begin, begin + count, PAGE):
             seqs = range(first, min(first + PAGE, begin + count))
-            entries = [Entry(stream, seq, self._payload(stream, seq)) for seq in seqs]
+            entries = [Entry(stream, seq, self._payload(stream, seq, fields)) for seq in seqs]
             with self._lock:
                 rows = self._outbox.commit(entries)
                 self._outbox.commit(done=[(row.id, State.CONFIRMED) for row in rows])
@@ -107,8 +120,9 @@ class ReplayStation:
         with self._lock:
             self._outbox.discard(self._outbox.kept - results)
 
-    def _payload(self, stream: str, seq: int) -> bytes:
-        return encode(result(seq, boot=self.boot, station=self._station, stream=stream))
+    def _payload(self, stream: str, seq: int, fields: dict[str, object]) -> bytes:
+        names = {"boot": self.boot, "station": self._station, "stream": stream}
+        return encode(result(seq, **names, **fields))
 
     def _send(self, messages: Iterable[Outgoing]) -> None:
         for message in messages:
