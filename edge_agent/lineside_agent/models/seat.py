@@ -358,6 +358,8 @@ class Seat:
 
     def _say(self, bundle: Bundle, origin: Origin, *, fallback: bool) -> None:
         manifest = bundle.manifest
+        for remark in manifest.remarks:
+            log.warning("model %s: %s", self.model.name, remark)
         self.reasons = (f"model_fallback:{self.model.name}",) if fallback else ()
         self.said = (
             LoadedModel(

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from typing_extensions import override
@@ -26,6 +26,7 @@ from lineside.decision import no_read
 from lineside.image import Box, Frame
 from lineside.inspector import Inspection, Inspector
 from lineside.manifest import Manifest
+from lineside.messages import Limits
 from lineside_agent.assemble import Context
 from lineside_agent.models.watch import JUDGED, Figure, Speed, Watch
 
@@ -41,6 +42,9 @@ class Looks(Protocol):
     def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
         """Look at one frame."""
 
+    def set_limits(self, review: float | None, ng: float | None) -> None:
+        """Use other limits than the bundle's."""
+
 
 class Nobody:
     """Stands where there is no model: whatever it is shown, there is no answer to trust."""
@@ -48,6 +52,9 @@ class Nobody:
     def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:  # noqa: ARG002 - as a model
         """A `no_read` that says `no_model`; the frame is not looked at."""
         return Inspection(no_read("no_model"), 0.0, 0.0)
+
+    def set_limits(self, review: float | None, ng: float | None) -> None:
+        """There is nothing to limit."""
 
 
 @dataclass(eq=False)
@@ -174,6 +181,13 @@ class Slot:
         """Between two frames: take what is offered. Call it also where no frame comes."""
         if self._offers:
             self._take()
+
+    def set_limits(self, review: float | None, ng: float | None) -> None:
+        """Use other limits than the bundle's, until the model changes; on the stream's thread."""
+        post = self._post
+        post.looks.set_limits(review, ng)
+        limits = Limits(review=review, ng=ng, origin="command")
+        post.context = replace(post.context, limits=limits)
 
     def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
         """Look at one frame. `context` is then that of whoever gave the answer.
