@@ -81,10 +81,15 @@ class Counter:
     """
 
     def __init__(
-        self, folder: Path, ops: Mapping[str, Op], *, answers: Answers | None = None
+        self,
+        folder: Path,
+        ops: Mapping[str, Op],
+        *,
+        answers: Answers | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self.outside = Outside()
-        self.audit = Audit(folder / "audit.jsonl", BOOT)
+        self.audit = audit or Audit(folder / "audit.jsonl", BOOT)
         self.desk = Desk(
             TOPICS,
             STATION,

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING: Final = 2000
 """Lines that wait for the disk at most; then new ones are lost and counted."""
 
-MAX_BATCH: Final = 500
+MAX_BATCH: Final = 200
 """Lines written at once at most."""
 
 RETRY_S: Final = 1.0
@@ -116,14 +116,14 @@ class Audit:
     Args:
         path: of the file of what was done, such as `state/audit.jsonl`.
         boot: the UUID of this start of the agent; it stands in every line.
-        max_bytes: how large a file gets; FILES of each kind are kept.
+        max_bytes: how large a file gets; FILES of each of the two kinds are kept.
 
     Attributes:
         problem: why nothing can be written just now, in one line; None if all is well.
         lost: lines that found no room.
     """
 
-    def __init__(self, path: Path, boot: str, *, max_bytes: int = 4_000_000) -> None:
+    def __init__(self, path: Path, boot: str, *, max_bytes: int = 1_000_000) -> None:
         self._boot = boot
         self._done = _Lines(path, max_bytes)
         self._refused = _Lines(path.with_name(f"{path.stem}-refused{path.suffix}"), max_bytes)
