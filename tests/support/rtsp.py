@@ -1,25 +1,39 @@
-"""A network camera to test with: RTSP on loopback, one JPEG as RTP (RFC 2435) over TCP."""
+"""A network camera to test with: RTSP on loopback, JPEGs as RTP (RFC 2435) over TCP."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 
 from lineside.image import Frame
+
+Picture = tuple[int, int, bytes, bytes]
+"""Width and height in eighths, quantization tables, entropy-coded data."""
 
 CLOCK = 90_000
 """Ticks of a time stamp a second."""
 
 
 @contextlib.contextmanager
-def rtsp_camera(frame: Frame, rate: float = 25.0) -> Iterator[str]:
-    """Shows `frame` to whoever plays it; gives what follows `rtsp:` in its URL."""
+def rtsp_camera(
+    *frames: Frame, rate: float = 25.0, sent: Callable[[int], None] = lambda _: None
+) -> Iterator[str]:
+    """Shows frames to whoever plays it, again and again; gives what follows `rtsp:` in its URL.
+
+    Args:
+        frames: all of one size, at most 2040 pixels wide and high.
+        rate: frames a second.
+        sent: told which of the frames was sent, each time.
+    """
+    pictures = [_as_rtp(frame) for frame in frames]
     ended = threading.Event()
     threads: list[threading.Thread] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -29,7 +43,9 @@ def rtsp_camera(frame: Frame, rate: float = 25.0) -> Iterator[str]:
             while not ended.is_set():
                 with contextlib.suppress(TimeoutError):
                     client, _ = server.accept()
-                    thread = threading.Thread(target=_serve, args=(client, frame, rate, ended))
+                    thread = threading.Thread(
+                        target=_serve, args=(client, pictures, rate, sent, ended)
+                    )
                     threads.append(thread)
                     thread.start()
 
@@ -43,7 +59,13 @@ def rtsp_camera(frame: Frame, rate: float = 25.0) -> Iterator[str]:
                 thread.join()
 
 
-def _serve(client: socket.socket, frame: Frame, rate: float, ended: threading.Event) -> None:
+def _serve(
+    client: socket.socket,
+    pictures: Sequence[Picture],
+    rate: float,
+    sent: Callable[[int], None],
+    ended: threading.Event,
+) -> None:
     """One client's session, up to its end."""
     with client, contextlib.suppress(OSError):
         client.settimeout(5.0)
@@ -58,7 +80,7 @@ def _serve(client: socket.socket, frame: Frame, rate: float, ended: threading.Ev
             method, number = request.split(b" ")[0].decode(), _number(request)
             client.sendall(_answer(method, number))
             if method == "PLAY":
-                _play(client, frame, rate, ended)
+                _play(client, pictures, rate, sent, ended)
                 return
 
 
@@ -83,26 +105,40 @@ def _answer(method: str, number: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-def _play(client: socket.socket, frame: Frame, rate: float, ended: threading.Event) -> None:
-    """Send the picture again and again."""
+def _as_rtp(frame: Frame) -> Picture:
     height, width = frame.shape[:2]
     options = (cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x221111)
     _, encoded = cv2.imencode(".jpg", frame, options)
     data = encoded.tobytes()
-    tables = b"".join(
-        data[at + 5 : at + 69] for at in (m.start() for m in re.finditer(b"\xff\xdb\x00\x43", data))
-    )
+    starts = (found.start() for found in re.finditer(b"\xff\xdb\x00\x43", data))
+    tables = b"".join(data[at + 5 : at + 69] for at in starts)
     start = data.index(b"\xff\xda")
     scan = data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") : -2]
-    number, ticks = 0, 0
-    while not ended.wait(1 / rate):
-        ticks += round(CLOCK / rate)
+    return width // 8, height // 8, tables, scan
+
+
+def _play(
+    client: socket.socket,
+    pictures: Sequence[Picture],
+    rate: float,
+    sent: Callable[[int], None],
+    ended: threading.Event,
+) -> None:
+    """Send one picture after the other."""
+    number = 0
+    begun = time.monotonic()
+    for beat in itertools.count(1):
+        if ended.wait(max(0.0, begun + beat / rate - time.monotonic())):
+            return
+        width, height, tables, scan = pictures[beat % len(pictures)]
         for offset in range(0, len(scan), 1200):
             part = scan[offset : offset + 1200]
             last = offset + len(part) == len(scan)
+            ticks = round(beat * CLOCK / rate)
             packet = struct.pack("!BBHII", 0x80, 26 | last << 7, number, ticks, 1)
-            packet += struct.pack("!IBBBB", offset, 1, 255, width // 8, height // 8)
+            packet += struct.pack("!IBBBB", offset, 1, 255, width, height)
             if offset == 0:
                 packet += struct.pack("!BBH", 0, 0, len(tables)) + tables
             client.sendall(struct.pack("!BBH", 0x24, 0, len(packet) + len(part)) + packet + part)
             number = number + 1 & 0xFFFF
+        sent(beat % len(pictures))

@@ -111,7 +111,7 @@ class V4l2(Backend):
         self._buffers = videodev.map_buffers(driver, BUFFERS)
         for index in range(len(self._buffers)):
             videodev.enqueue(driver, index)
-        videodev.stream(driver, on=True)
+        videodev.stream_on(driver)
 
     def _control(self, driver: Driver, key: str) -> float | None:
         """Set and lock a control where it is asked for; what it is then, None if there is none."""

@@ -29,7 +29,6 @@ QUERYBUF: Final = 0xC0585609
 QBUF: Final = 0xC058560F
 DQBUF: Final = 0xC0585611
 STREAMON: Final = 0x40045612
-STREAMOFF: Final = 0x40045613
 G_PARM: Final = 0xC0CC5615
 S_PARM: Final = 0xC0CC5616
 G_CTRL: Final = 0xC008561B
@@ -224,9 +223,9 @@ def dequeue(driver: Driver) -> Buffer | None:
     return Buffer(index, used, flags, seconds * 10**9 + micros * 1000, sequence)
 
 
-def stream(driver: Driver, *, on: bool) -> None:
-    """Begin or end to fill buffers."""
-    driver.ioctl(STREAMON if on else STREAMOFF, bytearray(_INT.pack(CAPTURE)))
+def stream_on(driver: Driver) -> None:
+    """Begin to fill buffers; it ends when the device is closed."""
+    driver.ioctl(STREAMON, bytearray(_INT.pack(CAPTURE)))
 
 
 def control_range(driver: Driver, control: int) -> tuple[int, int] | None:
