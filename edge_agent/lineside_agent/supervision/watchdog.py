@@ -61,7 +61,8 @@ class Watchdog:
         now = time.monotonic()
         self._seen: dict[str, int] = {}
         self._moved_at = dict.fromkeys(self._beats, now)
-        self._fed_at = now
+        self._fed_at = self._ticked_at = now
+        self._judge_from = now
         self._late: set[str] = set()
 
     def tick(self) -> None:
@@ -73,6 +74,7 @@ class Watchdog:
                 self._moved_at[name] = now
             self._seen[name] = beat.moved
         self._tell(now)
+        self._ticked_at = now
         # Fed four times within its limit: neither a lost message nor a busy moment ends us.
         due = now - self._fed_at >= self.limit_s / 4
         if due and all(at > self._fed_at for at in self._moved_at.values()):
@@ -97,14 +99,22 @@ class Watchdog:
 
     def _tell(self, now: float) -> None:
         """Say, once for each time, what stands still: after a restart only the log knows."""
+        away = now - self._ticked_at
+        if away > self.limit_s / 2:
+            # Nobody has looked meanwhile: the parts get their time before they are judged.
+            self._judge_from = now + self.limit_s / 2
+            self._say(logging.ERROR, f"the main loop has stood still for {away:.0f} s")
         for name, at in self._moved_at.items():
             still = now - at
-            if still > self.limit_s / 2 and name not in self._late:
+            late = still > self.limit_s / 2 and now >= self._judge_from
+            if late and name not in self._late:
                 self._late.add(name)
-                line = f"{name} has stood still for {still:.0f} s; the limit is {self.limit_s:g} s"
-                log.error("%s", line)
-                self._notifier.status(line)
+                limit = f"the limit is {self.limit_s:g} s"
+                self._say(logging.ERROR, f"{name} has stood still for {still:.0f} s; {limit}")
             elif still == 0 and name in self._late:
                 self._late.discard(name)
-                log.info("%s moves again", name)
-                self._notifier.status(f"{name} moves again")
+                self._say(logging.INFO, f"{name} moves again")
+
+    def _say(self, level: int, line: str) -> None:
+        log.log(level, "%s", line)
+        self._notifier.status(line)

@@ -149,13 +149,20 @@ def test_who_has_nothing_to_do_holds_nobody_up(
 
 
 def test_a_main_loop_that_stands_still_feeds_nobody(
-    manager: Manager, worker: Callable[[], Worker]
+    manager: Manager, worker: Callable[[], Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
     part = worker()
     watchdog = Watchdog({"outbox": part.beat}, manager.notifier)
+    part.free.clear()
+    run(watchdog, LIMIT_S / 8)
     time.sleep(1.5 * LIMIT_S)
     assert manager.fed() == 0
     assert watchdog.age_s > LIMIT_S
+    watchdog.tick()
+    # It was not looked at, so it is not blamed.
+    assert caplog.messages == ["the main loop has stood still for 1 s"]
+    assert watchdog.stalled == []
+    part.free.set()
     wait_for(lambda: watchdog.tick() or manager.fed(), what="a feeding")
 
 
