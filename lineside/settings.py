@@ -151,8 +151,11 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The name of a `[[camera]]`; each stream has its own."""
     model: Name
     """The name of a `[[model]]`."""
-    trigger: Annotated[str, Meta(pattern=r"^(frame|interval:\d+(\.\d+)?)$(?!\n)")] = "frame"
-    """`frame`: each frame is a part. `interval:SECONDS`: one part every so many seconds."""
+    trigger: Annotated[str, Meta(pattern=r"^(frame|command|interval:\d+(\.\d+)?)$(?!\n)")] = "frame"
+    """`frame`: each frame is a part. `interval:SECONDS`: one part every so many seconds.
+    `command`: a part is there when the command `trigger` says so."""
+    queue: Annotated[int, Meta(ge=1, le=10_000)] = 16
+    """Parts that wait to be looked at, at most; one more is a `no_read` at once."""
 
 
 class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,6 +178,15 @@ class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Seconds to wait at a stop for the broker to take what is left."""
 
 
+class AuditSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log of commands, and of changes of models and limits."""
+
+    path: str = "state/audit.jsonl"
+    """The file of what was done; what was refused is beside it."""
+    max_mb: Annotated[float, Meta(ge=1, le=1000)] = 8.0
+    """What all its files may use of the disk, in 1,000,000 bytes; then the oldest go."""
+
+
 class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A page for Prometheus."""
 
@@ -192,6 +204,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: list[StreamSettings] = []
     """With one camera and one model it may be left out; the stream is then called as the camera."""
     outbox: OutboxSettings = OutboxSettings()
+    audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
     health_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     """Seconds between health messages."""
@@ -394,4 +407,5 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
         ],
         camera=cameras,
         outbox=replace(settings.outbox, path=path(settings.outbox.path)),
+        audit=replace(settings.audit, path=path(settings.audit.path)),
     )

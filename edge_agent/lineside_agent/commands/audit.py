@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 MAX_WAITING: Final = 2000
 """Lines that wait for the disk at most; then new ones are lost and counted."""
 
-MAX_BATCH: Final = 200
-"""Lines written at once at most."""
+MAX_BATCH_BYTES: Final = 32 * 1024
+"""Bytes written at once, not much more."""
 
 RETRY_S: Final = 1.0
 """Seconds between attempts to write to a disk that failed."""
@@ -116,17 +116,18 @@ class Audit:
     Args:
         path: of the file of what was done, such as `state/audit.jsonl`.
         boot: the UUID of this start of the agent; it stands in every line.
-        max_bytes: how large a file gets; FILES of each of the two kinds are kept.
+        max_bytes: how large all files get together.
 
     Attributes:
         problem: why nothing can be written just now, in one line; None if all is well.
         lost: lines that found no room.
     """
 
-    def __init__(self, path: Path, boot: str, *, max_bytes: int = 1_000_000) -> None:
+    def __init__(self, path: Path, boot: str, *, max_bytes: int = 8_000_000) -> None:
         self._boot = boot
-        self._done = _Lines(path, max_bytes)
-        self._refused = _Lines(path.with_name(f"{path.stem}-refused{path.suffix}"), max_bytes)
+        each = max_bytes // (2 * FILES)
+        self._done = _Lines(path, each)
+        self._refused = _Lines(path.with_name(f"{path.stem}-refused{path.suffix}"), each)
         self._queue: queue.Queue[tuple[_Lines, bytes]] = queue.Queue(MAX_WAITING)
         self._lock = threading.Lock()
         self._said = 0
@@ -191,9 +192,11 @@ class Audit:
         try:
             lines, line = self._queue.get(timeout=0.2)
             batch.setdefault(lines, []).append(line)
-            for _ in range(MAX_BATCH):
+            size = len(line)
+            while size < MAX_BATCH_BYTES:
                 lines, line = self._queue.get_nowait()
                 batch.setdefault(lines, []).append(line)
+                size += len(line)
         except queue.Empty:
             pass
         return batch

@@ -94,7 +94,7 @@ def test_triggers_are_not_in_it_unless_they_are_refused(tmp_path: Path) -> None:
 
 def test_it_is_bounded_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "state" / "audit.jsonl"
-    with running(Audit(path, BOOT, max_bytes=10_000)) as audit:
+    with running(Audit(path, BOOT, max_bytes=10_000 * FILES * 2)) as audit:
         for number in range(1000):
             audit.record("model", number=number)
             if number % 50 == 0:  # so that it rotates often
