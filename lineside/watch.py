@@ -50,15 +50,17 @@ class Line:
 
     Attributes:
         verdicts: how many of each.
-        buckets: second of the monotonic clock -> results that came in it, the newest last.
+        buckets: second of the monotonic clock -> live results that came in it, the newest last.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
     buckets: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=RATE_S + 1))
 
-    def add(self, verdict: str, now: float) -> None:
-        """Count a result."""
+    def add(self, verdict: str, now: float, *, replayed: bool) -> None:
+        """Count a result; a replayed one says nothing of the rate."""
         self.verdicts[verdict] += 1
+        if replayed:
+            return
         second = int(now)
         if self.buckets and self.buckets[-1][0] == second:
             self.buckets[-1] = (second, self.buckets[-1][1] + 1)
@@ -66,7 +68,7 @@ class Line:
             self.buckets.append((second, 1))
 
     def rate_hz(self, now: float) -> float:
-        """Results a second, over the last RATE_S whole seconds or as long as it has lasted."""
+        """Live results a second, over the last RATE_S whole seconds or as long as it lasted."""
         this = int(now)
         counted = [(s, n) for s, n in self.buckets if this - RATE_S <= s < this]
         if not counted:
@@ -97,7 +99,8 @@ class Board:
             self.results += 1
             key = (message.site, message.station, message.stream)
             line = self._lines.setdefault(key, Line())
-            line.add(message.verdict, received.mono_ns / 1e9)
+            replayed = received.topic.kind == "replay"
+            line.add(message.verdict, received.mono_ns / 1e9, replayed=replayed)
             self._newest.appendleft(message)
         elif isinstance(message, Status):
             self._states[message.site, message.station] = message

@@ -134,6 +134,24 @@ def test_what_is_not_kept_any_more_is_said_to_be_lost(
         assert all(gap.lost and gap.boot == station.boot for gap in taken.lost)
 
 
+def test_a_boot_of_which_nothing_is_kept_is_lost(broker: Mosquitto, tmp_path: Path) -> None:
+    folder = tmp_path / "station"
+    with Subscriber(broker.url, repair=True, pace=QUICK) as subscriber:
+        taken = Taken(subscriber)
+        with ReplayStation(broker.url, folder) as station:
+            taken.status()
+            station.put(10, passes=lambda seq: seq % 5 < 2)
+            station.keep_only(0)
+            old = station.boot
+        with ReplayStation(broker.url, folder) as station:
+            station.put(2, passes=lambda seq: seq > 1)
+            station.say()
+            taken.until(lambda: len(taken.results) == 4 + 2 and len(taken.lost) == 2)
+        lost = [(gap.boot, gap.first, gap.last) for gap in taken.lost]
+        assert lost == [(old, 2, 4), (old, 7, 9)]
+        assert subscriber.tracker.gaps() == []
+
+
 def test_our_own_reconnect(broker: Mosquitto, station: ReplayStation) -> None:
     with Relay(broker.port) as relay:
         url = f"mqtt://127.0.0.1:{relay.port}"

@@ -19,7 +19,7 @@ from lineside.settings import MqttSettings
 from lineside.subscriber import Pace, Received, Subscriber
 from lineside.topics import Topic, Topics
 from lineside.tracker import Tracker
-from lineside.watch import Board, watch_live
+from lineside.watch import Board, Line, watch_live
 from tests.support.broker import Mosquitto, free_port, wait_for
 from tests.support.command import lineside
 from tests.support.examples import LOADED, result, status
@@ -176,6 +176,14 @@ def test_json_with_repair_is_all_that_is_kept_and_says_what_is_lost(
     assert [m for m in messages if m["schema"] == "lineside.gap/1"] == [gap]
     seqs = [m["seq"] for m in messages if m["schema"] == "lineside.result/1"]
     assert seqs == [*range(1, 21), *range(23, 34)]
+
+
+def test_replayed_results_are_no_rate() -> None:
+    line = Line()
+    for n in range(30):
+        line.add("ok", 100.0 + n % 3, replayed=n >= 6)
+    assert line.verdicts["ok"] == 30
+    assert line.rate_hz(103.0) == 2.0
 
 
 @pytest.mark.broker
