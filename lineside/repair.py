@@ -41,8 +41,9 @@ class Pace:
             seconds; also when the command expires.
         pause_s: seconds before asking again in vain, at first and at most; doubled in between.
         ranges: ranges in one command at most; a station takes up to 100.
-        results: results asked for at once at most. Brokers hold about 1000 for a subscriber
-            that is slower than the station, and drop the rest.
+        results: results in one command at most. Brokers hold about 1000 for a subscriber that
+            is slower than the station, and drop the rest.
+        stations: stations that are asked at once at most; the others wait for their turn.
     """
 
     settle_s: float = 0.5
@@ -50,6 +51,7 @@ class Pace:
     pause_s: tuple[float, float] = (1.0, 60.0)
     ranges: int = 100
     results: int = 1000
+    stations: int = 20
 
     def pause(self, failures: int) -> float:
         """Seconds to wait after so many failures in a row."""
@@ -248,7 +250,10 @@ class Repair:
         if not self._connected:
             return []
         asks: list[Ask] = []
+        room = self._pace.stations - sum(desk.asked is not None for desk in self._desks.values())
         for key, turn in list(self._turns.items()):
+            if len(asks) >= room:
+                break
             desk = self._desks.get(key[:2])  # None: only results came yet
             if desk is None or not desk.online or desk.asked is not None:
                 continue

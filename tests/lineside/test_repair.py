@@ -218,6 +218,20 @@ def test_a_command_that_the_client_will_send_again_is_not_asked_twice(asking: As
     assert len(asking.due(PACE.pause_s[0])) == 1
 
 
+def test_so_many_stations_are_asked_at_once() -> None:
+    asking = Asking(Pace(settle_s=0, stations=2))
+    for name in ("press4", "press5", "press6"):
+        asking.say(status(1, 0, 0, station=name))
+        asking.say(status(1, 4, 4, station=name))
+    asks = asking.repair.due(asking.now)
+    assert len(asks) == 2
+    for ask in asks:
+        assert asking.repair.due(asking.now) == []
+        asking.repair.sent(ask.command.id, None, asking.now)
+    others = asking.repair.due(asking.now + 30)  # the two are silent
+    assert {ask.station for ask in (*asks, *others)} == {"press4", "press5", "press6"}
+
+
 def test_stations_are_asked_at_once_and_boots_in_turn(asking: Asking) -> None:
     asking.say(status(1, 30, 30))
     asking.say(status(1, 0, 0, station="press5"))
