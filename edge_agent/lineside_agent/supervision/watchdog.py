@@ -10,7 +10,8 @@ one has moved since the last feeding, or had nothing to do. What counts as that:
 - **stream:STREAM**, which is inference, moves each time its thread comes round, at least four
   times a second, also where no part comes: a triggered stream without triggers, a paused one, an
   interval that is not over yet. It stands still while a frame is being looked at, or is read from
-  a file. It has nothing to do once the stream has ended.
+  a file. It has nothing to do once the stream has ended, and while a file or a folder waits for
+  the outbox to have room again: that is the outbox's matter.
 - **outbox** moves each time the keeper's thread comes round, also where that was a failed attempt
   to write to a full disk: it is the commit that does not come back that has to be seen.
 
