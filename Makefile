@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto docs requirements bench-seeds bench-parity bench-rescue bench-auto arm64 fuzz clean
+  mosquitto faketime faults docs requirements bench-seeds bench-parity bench-rescue bench-auto \
+  arm64 fuzz clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -33,7 +34,7 @@ format: setup
 
 test: pytest test-tflite-runtime test-device
 
-pytest: setup mosquitto
+pytest: setup mosquitto faketime
 	$(BIN)/python -m pytest
 
 # The engines' tests again, with the old runtime and the numpy that it wants, and what the converter
@@ -55,6 +56,17 @@ mosquitto:
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto; } || \
 	  echo "mosquitto is not installed: the broker tests will be skipped (apt-get install mosquitto)"
+
+# What steps one process's clock in the fault harness. Without it the clock is left alone there.
+faketime:
+	@command -v faketime >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime; } || \
+	  echo "faketime is not installed: clocks are not stepped (apt-get install faketime)"
+
+# The fault harness in its long form: hours. FAULTS="--kills 50 …" for a part of it.
+faults: setup mosquitto faketime
+	$(BIN)/python tests/faults/long.py $(FAULTS)
 
 docs: setup
 	$(BIN)/python docs/generate.py

@@ -1,0 +1,21 @@
+"""The fault harness: is it true that no verdict is lost?
+
+    truth.py      its own numbered triggers, sent until the station answers
+    witness.py    what an independent subscriber hears, and what `lineside.subscriber` brings back
+    counting.py   pure: what was accepted against what was heard; what is a violation
+    proxy.py      a TCP proxy that resets and stalls
+    plant.py      broker, proxies, disk, cameras and the agent in processes of their own
+    engineer.py   who asks for other models
+    chaos.py      a schedule of faults from one seed, and what each of them does
+    cameras.py    verdicts against the virtual line's own log
+    trial.py      triggered results under a schedule
+    frames.py     untriggered results under kills
+    limit.py      results that the limit on disk use forces out
+    runner.py     the real agent with a wrong outbox or a faked clock: the negative controls
+    unsynced.py   a file layer that loses what was not synced
+    controls.py   those that must be found wrong
+    report.py     a run as markdown
+    long.py       `make faults`
+
+The truth is never `seq`: it is the harness's own numbers, which come back as `trigger.id`.
+"""

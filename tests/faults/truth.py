@@ -1,0 +1,188 @@
+"""The truth: the harness's own numbered triggers.
+
+Each is a command `trigger` whose id is its number. It is sent again, with the same id, until the
+station answers, through whatever happens in between. What the station accepted it owes a result;
+what it refused it owes nothing, and that number is never sent again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from typing_extensions import Self
+
+RESEND_S: Final = 1.0
+"""Seconds without an answer after which a trigger is sent again."""
+
+WINDOW: Final = 12
+"""Triggers of one requester on their way at a time; a station takes 16."""
+
+PERIOD_S: Final = 0.0125
+"""Seconds between two new triggers of one requester; a station takes 100 a second."""
+
+SITE: Final = "lineside/ulm/press4"
+"""The station, as its topics begin."""
+
+
+def client(name: str, *, keep_session: bool = False) -> tuple[paho.Client, dict[str, Any]]:
+    """A plain MQTT 5 client, and how it connects."""
+    made = paho.Client(CallbackAPIVersion.VERSION2, name, protocol=paho.MQTTv5)
+    made.reconnect_delay_set(1, 1)
+    options: dict[str, Any] = {"clean_start": not keep_session}
+    if keep_session:
+        options["properties"] = Properties(PacketTypes.CONNECT)
+        options["properties"].SessionExpiryInterval = 3600
+    return made, options
+
+
+@dataclass
+class Trigger:
+    """One trigger that is on its way.
+
+    Attributes:
+        id: its number.
+        stream: where.
+        sent_at: when it was sent last, on the monotonic clock.
+        sent: how often.
+    """
+
+    id: str
+    stream: str
+    sent_at: float = 0.0
+    sent: int = 0
+
+
+class Truth:
+    """Sends triggers for as long as it may, and remembers what was accepted.
+
+    Args:
+        port: of the broker.
+        streams: take turns.
+        requesters: how many senders there are, since a station bounds what each may ask.
+        may: whether a new trigger may be sent now.
+
+    Attributes:
+        sent: all triggers: id -> stream.
+        accepted: id -> stream.
+        refused: id -> why.
+        resent: how often one was sent again.
+        reasons: refusals by their reason.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        streams: Sequence[str],
+        *,
+        requesters: int = 4,
+        may: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._port = port
+        self._streams = streams
+        self._may = may
+        self._names = [f"plc{n}" for n in range(requesters)]
+        self._open: dict[str, dict[str, Trigger]] = {name: {} for name in self._names}
+        self._answers: deque[tuple[str, bytes]] = deque()
+        self._next_at = dict.fromkeys(self._names, 0.0)
+        self._count = 0
+        self._ending = threading.Event()
+        self._holding = threading.Event()
+        self._client, self._options = client("truth")
+        self._thread = threading.Thread(target=self._run, name="truth", daemon=True)
+        self.failure: BaseException | None = None
+        self.sent: dict[str, str] = {}
+        self.accepted: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self.resent = 0
+        self.reasons: Counter[str] = Counter()
+
+    @property
+    def unanswered(self) -> int:
+        """How many triggers are on their way."""
+        return sum(map(len, self._open.values()))
+
+    def hold(self) -> None:
+        """Send nothing new; what is on its way is still sent until it is answered."""
+        self._holding.set()
+
+    def go_on(self) -> None:
+        """Send new ones again."""
+        self._holding.clear()
+
+    def _run(self) -> None:
+        try:
+            while not self._ending.wait(0.004):
+                while self._answers:
+                    self._answered(*self._answers.popleft())
+                if self._client.is_connected():
+                    self._send()
+        except BaseException as error:  # noqa: BLE001 - the trial reads it
+            self.failure = error
+
+    def _send(self) -> None:
+        now = time.monotonic()
+        for name, waiting in self._open.items():
+            for trigger in list(waiting.values()):
+                if now - trigger.sent_at > RESEND_S:
+                    self._publish(name, trigger)
+            free = len(waiting) < WINDOW and now >= self._next_at[name]
+            if free and not self._holding.is_set() and self._may():
+                self._next_at[name] = now + PERIOD_S
+                self._count += 1
+                stream = self._streams[self._count % len(self._streams)]
+                trigger = Trigger(f"{self._count:07d}", stream)
+                waiting[trigger.id] = trigger
+                self.sent[trigger.id] = stream
+                self._publish(name, trigger)
+
+    def _publish(self, requester: str, trigger: Trigger) -> None:
+        command = {
+            "schema": "lineside.command/1",
+            "id": trigger.id,
+            "requester": requester,
+            "expires_s": 30,
+            "op": "trigger",
+            "args": {"stream": trigger.stream, "part_id": f"SN-{trigger.id}"},
+        }
+        trigger.sent_at = time.monotonic()
+        trigger.sent += 1
+        self.resent += trigger.sent > 1
+        self._client.publish(f"{SITE}/command", json.dumps(command), qos=1)
+
+    def _answered(self, topic: str, payload: bytes) -> None:
+        response = json.loads(payload)
+        trigger = self._open[topic.rpartition("/")[2]].pop(response["id"], None)
+        if trigger is None:
+            return  # answered before
+        if response["ok"]:
+            self.accepted[trigger.id] = trigger.stream
+        else:
+            self.refused[trigger.id] = response["reason"]
+            self.reasons[response["reason"].split(":")[0]] += 1
+
+    def _on_connect(self, client: paho.Client, *_: object) -> None:
+        client.subscribe([(f"{SITE}/response/{name}", 1) for name in self._names])
+
+    def __enter__(self) -> Self:
+        self._client.on_connect = self._on_connect
+        self._client.on_message = lambda _c, _d, m: self._answers.append((m.topic, m.payload))
+        self._client.connect_async("127.0.0.1", self._port, **self._options)
+        self._client.loop_start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._ending.set()
+        self._thread.join(5)
+        self._client.disconnect()
+        self._client.loop_stop()

@@ -1,0 +1,123 @@
+"""Who listens: an independent subscriber, and `lineside.subscriber` that repairs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+from typing_extensions import Self
+
+from lineside.messages import Event, Result
+from lineside.settings import MqttSettings
+from lineside.subscriber import Gap, Pace, Subscriber
+from tests.faults.counting import History
+from tests.faults.truth import SITE, client
+
+
+class Witness:
+    """A plain client with a persistent session, QoS 1. It counts, and repairs nothing.
+
+    Args:
+        port: of the broker.
+
+    Attributes:
+        history: what it heard.
+        events: what the station said happened, each once.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._client, self._options = client("witness", keep_session=True)
+        self._seen: set[bytes] = set()
+        self.history = History()
+        self.events: list[dict[str, Any]] = []
+
+    def _on_connect(self, client: paho.Client, *_: object) -> None:
+        client.subscribe([(f"{SITE}/result/+", 1), (f"{SITE}/event", 1)])
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        if message.topic.endswith("/event"):
+            if message.payload not in self._seen:
+                self._seen.add(message.payload)
+                self.events.append(json.loads(message.payload))
+        else:
+            self.history.take(message.payload)
+
+    def __enter__(self) -> Self:
+        self._client.on_connect = self._on_connect
+        self._client.on_message = self._on_message
+        self._client.connect_async("127.0.0.1", self._port, **self._options)
+        self._client.loop_start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Repairer:
+    """`lineside.subscriber.Subscriber`, as a plant would use it, on a thread of its own.
+
+    Args:
+        port: where it connects: a proxy, so that it loses connections too.
+
+    Attributes:
+        history: what it gave.
+        gaps: what it says is gone for good.
+        events: by kind, as far as it heard them.
+        failure: why its thread ended; None while it runs.
+    """
+
+    def __init__(self, port: int) -> None:
+        settings = MqttSettings(url=f"mqtt://127.0.0.1:{port}")
+        pace = Pace(settle_s=0.3, answer_s=3.0, pause_s=(0.3, 2.0))
+        self.subscriber = Subscriber(settings, repair=True, since="kept", pace=pace)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="repairer", daemon=True)
+        self.history = History(keep=True)
+        self.gaps: list[Gap] = []
+        self.events: Counter[str] = Counter()
+        self.failure: BaseException | None = None
+
+    @property
+    def missing(self) -> int:
+        """How many results it knows of and does not have."""
+        return self.subscriber.tracker.missing
+
+    def _run(self) -> None:
+        try:
+            for received in self.subscriber.received(self._ending.is_set):
+                if isinstance(received, Gap):
+                    self.gaps.append(received)
+                elif isinstance(received.message, Result):
+                    self.history.take(received.payload)
+                elif isinstance(received.message, Event):
+                    self.events[received.message.kind] += 1
+        except BaseException as error:  # noqa: BLE001 - the trial reads it
+            self.failure = error
+
+    def __enter__(self) -> Self:
+        self.subscriber.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._ending.set()
+        self._thread.join(10)
+        self.subscriber.close()
+
+
+def steady(condition: Callable[[], bool]) -> Callable[[], bool]:
+    """A condition that has to be true for ten looks in a row."""
+    looks = 0
+
+    def held() -> bool:
+        nonlocal looks
+        looks = looks + 1 if condition() else 0
+        return looks >= 10
+
+    return held
