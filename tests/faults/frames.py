@@ -84,7 +84,8 @@ def _cuts(witness: Witness) -> dict[str, dict[str, Any]]:
 
 
 def _judge(outcome: Outcome, plant: Plant, witness: Witness, repairer: Repairer) -> None:
-    wrong, boots = outcome.violations, defaultdict(dict)
+    wrong = outcome.violations
+    boots: defaultdict[str, dict[int, int]] = defaultdict(dict)
     for result in repairer.history.seen:
         boots[result["boot"]][result["seq"]] = result["inputs"][0]["mono_ns"]
     given = sorted((entry["at_ns"], stamp) for stamp, entry in _log(plant).items())

@@ -20,9 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import override
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import apsw
@@ -35,45 +33,32 @@ def unfake_sleep() -> None:
     def sleep(seconds: float) -> None:
         select.select([], [], [], seconds)
 
-    time.sleep = sleep
+    time.sleep = sleep  # type: ignore[assignment]
 
 
 def delete_on_puback() -> None:
     """Results are kept only until the broker has them: an acknowledgement is taken as delivery."""
-    from lineside_agent import keeper, outbox
+    from lineside_agent.outbox import Outbox
+    from lineside_agent.records import EVENTS, Aside, Entry, Row, State
 
-    class Forgetful(outbox.Outbox):
-        @override
-        def commit(
-            self,
-            entries: Sequence[outbox.Entry] = (),
-            done: Sequence[tuple[int, outbox.State]] = (),
-            *more: Any,
-            **others: Any,
-        ) -> list[outbox.Row]:
-            rows = super().commit(entries, done, *more, **others)
-            self._connection.executemany(
-                "DELETE FROM messages WHERE id = ?", [(number,) for number, _ in done]
-            )
-            self.kept = self._connection.execute(
-                "SELECT count(*) FROM messages NATURAL JOIN series WHERE stream <> ''"
-            ).get
-            return rows
+    commit = Outbox.commit
 
-    keeper.Outbox = Forgetful  # type: ignore[misc]
+    def commit_and_forget(
+        self: Outbox,
+        entries: Sequence[Entry] = (),
+        done: Sequence[tuple[int, State]] = (),
+        aside: Aside | None = None,
+    ) -> list[Row]:
+        rows = commit(self, entries, done, *(() if aside is None else (aside,)))
+        db = self._connection
+        results = "SELECT series FROM series WHERE stream <> ?"
+        for number, _ in done:
+            gone = f"DELETE FROM messages WHERE id = ? AND series IN ({results})"  # noqa: S608
+            db.execute(gone, (number, EVENTS))
+            self.kept -= db.changes()
+        return rows
 
-
-def never_sync() -> None:
-    """Commits return before anything is on the disk."""
-    from lineside_agent import outbox
-
-    configure = outbox.configure
-
-    def lazily(db: apsw.Connection, *, wal_pages: int) -> None:
-        configure(db, wal_pages=wal_pages)
-        db.execute("PRAGMA synchronous = off").fetchall()
-
-    outbox.configure = lazily
+    Outbox.commit = commit_and_forget  # type: ignore[method-assign]
 
 
 def unsynced_files() -> None:
@@ -81,6 +66,19 @@ def unsynced_files() -> None:
     from tests.faults.unsynced import install
 
     install()
+
+
+def never_sync() -> None:
+    """Commits return before anything is on the disk. Before the outbox is imported."""
+    from lineside_agent import schema
+
+    configure = schema.configure
+
+    def lazily(db: apsw.Connection, *, new: bool, wal_pages: int) -> None:
+        configure(db, new=new, wal_pages=wal_pages)
+        db.execute("PRAGMA synchronous = off").fetchall()
+
+    schema.configure = lazily
 
 
 MODES: dict[str, Sequence[Callable[[], None]]] = {

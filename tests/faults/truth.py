@@ -40,7 +40,7 @@ def client(name: str, *, keep_session: bool = False) -> tuple[paho.Client, dict[
     made.reconnect_delay_set(1, 1)
     options: dict[str, Any] = {"clean_start": not keep_session}
     if keep_session:
-        options["properties"] = Properties(PacketTypes.CONNECT)
+        options["properties"] = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         options["properties"].SessionExpiryInterval = 3600
     return made, options
 
@@ -175,7 +175,9 @@ class Truth:
 
     def __enter__(self) -> Self:
         self._client.on_connect = self._on_connect
-        self._client.on_message = lambda _c, _d, m: self._answers.append((m.topic, m.payload))
+        self._client.on_message = lambda _c, _d, m: self._answers.append(
+            (m.topic, bytes(m.payload))
+        )
         self._client.connect_async("127.0.0.1", self._port, **self._options)
         self._client.loop_start()
         self._thread.start()

@@ -40,12 +40,12 @@ class Witness:
         client.subscribe([(f"{SITE}/result/+", 1), (f"{SITE}/event", 1)])
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        if message.topic.endswith("/event"):
-            if message.payload not in self._seen:
-                self._seen.add(message.payload)
-                self.events.append(json.loads(message.payload))
-        else:
-            self.history.take(message.payload)
+        payload = bytes(message.payload)
+        if not message.topic.endswith("/event"):
+            self.history.take(payload)
+        elif payload not in self._seen:
+            self._seen.add(payload)
+            self.events.append(json.loads(payload))
 
     def __enter__(self) -> Self:
         self._client.on_connect = self._on_connect
