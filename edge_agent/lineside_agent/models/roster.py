@@ -61,7 +61,7 @@ class Roster:
         self._boot = boot
         self._tell = tell
         self._audit = audit
-        self._news: list[Callable[[], None]] = []
+        self._news: list[Callable[[], object]] = []
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._busy = False
         self._seats: dict[str, Seat] = {}

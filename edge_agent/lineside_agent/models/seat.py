@@ -49,7 +49,7 @@ Origin = Literal["configuration", "command", "last_good"]
 class Tells(Protocol):
     """Who hears of what happened: `lineside_agent.keeper.Keeper.event`, and the audit log."""
 
-    def __call__(self, kind: str, message: str, **details: Any) -> None:  # noqa: ANN401 - JSON
+    def __call__(self, kind: str, message: str, **details: Any) -> object:  # noqa: ANN401 - JSON
         """Something happened."""
 
 

@@ -183,7 +183,11 @@ class Slot:
             self._take()
 
     def set_limits(self, review: float | None, ng: float | None) -> None:
-        """Use other limits than the bundle's, until the model changes; on the stream's thread."""
+        """Between two frames: decide by other limits than the bundle's; None: not used.
+
+        They stay with whoever looks now: another bundle comes with its own, and the old one comes
+        back with those that it went with. By the stream's thread alone.
+        """
         post = self._post
         post.looks.set_limits(review, ng)
         limits = Limits(review=review, ng=ng, origin="command")

@@ -12,6 +12,7 @@ from lineside.bundle import open_bundle
 from lineside.errors import ImageError
 from lineside.image import Frame
 from lineside.inspector import Inspector
+from lineside.messages import Limits
 from lineside.runtime.golden import run_golden
 from lineside.settings import CameraSettings, StationSettings
 from lineside_agent.models.loading import Place
@@ -41,6 +42,14 @@ def post(folder: Path) -> Post:
 def plain(tmp_path: Path) -> Post:
     models.plain(tmp_path / "plain", measured=MEASURED)
     return post(tmp_path / "plain")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Post, Post]:
+    """A model that says `ng` of a grey 90, and one that says `review`."""
+    models.plain(tmp_path / "one", version="1.0.0")
+    models.speechless(tmp_path / "two", version="2.0.0")
+    return post(tmp_path / "one"), post(tmp_path / "two")
 
 
 @pytest.fixture
@@ -179,12 +188,33 @@ def test_what_is_withdrawn_is_not_taken(plain: Post, tmp_path: Path, reports: li
     assert not two.taken.is_set()
 
 
+def test_limits_stay_with_the_model(two: tuple[Post, Post], reports: list[Report]) -> None:
+    one, speechless = two
+    slot = Slot(one, None, reports.append)
+    assert slot.inspect(models.flat(90)).answer.verdict == "ng"
+    slot.set_limits(None, None)
+    assert slot.inspect(models.flat(90)).answer.verdict == "ok"
+    assert slot.context.limits == Limits(review=None, ng=None, origin="command")
+    slot.offer(speechless, one)
+    slot.turn()
+    assert slot.inspect(models.flat(90)).answer.verdict == "review"
+    assert slot.context.limits == Limits(review=0.5, ng=0.9)
+    slot.set_limits(0.1, 0.2)
+    assert slot.inspect(models.flat(90)).answer.verdict == "ng"
+    # The old one comes back as it went.
+    assert slot.inspect(models.flat(0)).answer.verdict == "ok"
+    assert (slot.post, slot.context.limits.origin) == (one, "command")
+    assert slot.inspect(models.flat(90)).answer.verdict == "ok"
+
+
 def test_nobody_says_so(reports: list[Report]) -> None:
     slot = Slot(PLACE.vacancy(), None, reports.append)
     assert slot.vacant
     answer = slot.inspect(models.flat(90)).answer
     assert (answer.verdict, answer.reasons) == ("no_read", ("no_model",))
     assert slot.context.models == ()
+    slot.set_limits(0.1, 0.2)
+    assert slot.inspect(models.flat(90)).answer.reasons == ("no_model",)
 
 
 class Line:
@@ -210,14 +240,6 @@ class Line:
             self.slot.turn()
             found = self.slot.inspect(self._frame)
             self.seen.append((found.answer.verdict, self.slot.context.models[0].version))
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> tuple[Post, Post]:
-    """A model that says `ng` of a grey 90, and one that says `review`."""
-    models.plain(tmp_path / "one", version="1.0.0")
-    models.speechless(tmp_path / "two", version="2.0.0")
-    return post(tmp_path / "one"), post(tmp_path / "two")
 
 
 def test_a_result_never_names_the_wrong_model(
