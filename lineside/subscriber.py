@@ -78,8 +78,8 @@ class Subscriber:
 
     It connects in the background when it is entered or first asked, and stays connected for
     ever. Results that arrive again are counted and not given again; what is no message of a
-    station is counted and logged. All the rest happens while it is asked for messages: who does
-    not ask gets no repair.
+    station is counted and logged. All the rest happens while it is asked for messages, by one
+    thread at a time: who does not ask gets no repair.
 
     Args:
         mqtt: the broker, as a URL or with all settings. Their prefix is where the stations are.

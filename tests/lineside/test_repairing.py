@@ -214,6 +214,23 @@ def test_a_silent_station_does_not_hold_up_another(
         assert len(other.commands) == 1
 
 
+def test_who_is_slow_does_not_take_its_own_queue_for_silence(
+    broker: Mosquitto, station: ReplayStation
+) -> None:
+    with Subscriber(broker.url, repair=True, pace=QUICK) as subscriber:
+        taken = Taken(subscriber)
+        taken.status()
+        station.put(900, passes=lambda seq: seq > 800)
+        station.say()
+        taken.until(lambda: station.commands)
+        time.sleep(2 * QUICK.answer_s)  # the work of somebody who asks for no messages meanwhile
+        taken.until(lambda: len(taken.results) == 900)
+        station.say()
+        taken.status()
+        assert len(station.commands) == 1
+        assert subscriber.tracker.duplicates == 0
+
+
 def test_who_comes_late_gets_all_that_is_kept_of_all_boots(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
