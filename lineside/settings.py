@@ -362,15 +362,25 @@ def _check(settings: Settings) -> None:
                     f"[[stream]] {stream.name!r}: no {kind} {wanted!r}, there is {', '.join(known)}"
                 )
     for camera in settings.camera:
-        if camera.controls.chosen and not camera.source.startswith(("v4l2:", "line:")):
-            _refuse(
-                f"[[camera]] {camera.name!r}: controls can be set of v4l2: cameras only, "
-                f"got {camera.source!r}"
-            )
+        _check_camera(camera)
     cameras = [stream.camera for stream in settings.stream]
     for twice in sorted({c for c in cameras if cameras.count(c) > 1}):
         _refuse(
             f"[[stream]]: camera {twice!r} is used by two streams; give each stream its own camera"
+        )
+
+
+def _check_camera(camera: CameraSettings) -> None:
+    """Refuse a camera that contradicts itself."""
+    if camera.controls.chosen and not camera.source.startswith(("v4l2:", "line:")):
+        _refuse(
+            f"[[camera]] {camera.name!r}: controls can be set of v4l2: cameras only, "
+            f"got {camera.source!r}"
+        )
+    if 0 < camera.rate < 1 and camera.source.startswith(("v4l2:", "line:")):
+        _refuse(
+            f"[[camera]] {camera.name!r}: rate {camera.rate:g}: a live camera gives at least "
+            "1 frame a second, or it counts as lost"
         )
 
 

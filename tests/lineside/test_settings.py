@@ -46,6 +46,10 @@ def test_defaults_and_absolute_paths() -> None:
 
 
 def test_an_address_is_no_path() -> None:
+    assert (
+        parse_settings(TEXT.replace("images:", "line:"), folder=FOLDER).camera[0].source
+        == f"line:{FOLDER / 'photos'}"
+    )
     for source in ("v4l2:/dev/video0", "rtsp://cam/stream"):
         text = TEXT.replace("images:photos", source)
         assert parse_settings(text, folder=FOLDER).camera[0].source == source
@@ -99,6 +103,21 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
             "[[model]]",
             STREAM + 'trigger = "gpio"\n[[model]]',
             "stream[0].trigger: Expected `str` matching regex",
+        ),
+        (
+            '"images:photos"',
+            '"images:photos"\ncontrols = {gain = 2}',
+            "[[camera]] 'top': controls can be set of v4l2: cameras only, got 'images:photos'",
+        ),
+        (
+            '"images:photos"',
+            '"v4l2:/dev/video0"\ncontrols = {exposure = 2}',
+            "unknown key 'exposure' in camera[0].controls, did you mean 'exposure_us'?",
+        ),
+        (
+            '"images:photos"',
+            '"line:photos"\nrate = 0.5',
+            "rate 0.5: a live camera gives at least 1 frame a second, or it counts as lost",
         ),
         ("[station]", "[station", "is no TOML"),
     ],

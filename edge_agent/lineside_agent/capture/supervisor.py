@@ -213,8 +213,8 @@ class Supervisor:
             began_ns = time.monotonic_ns()
             try:
                 why = self._live()
-            except OSError as error:  # no more processes, descriptors or memory
-                why = f"{self._name}: its process can't be started: {error}"
+            except Exception as error:  # noqa: BLE001 - such as no more processes or descriptors
+                why = f"{self._name}: its process can't be run: {error}"
             if self._stopping.is_set():
                 return
             self._trouble = (time.monotonic_ns(), why)

@@ -107,29 +107,29 @@ class LiveSource(Source):
     @override
     def _take(self, timeout_s: float) -> Shot | None:
         until = time.monotonic() + timeout_s
-        while (left := until - time.monotonic()) > 0:
-            channel = self._channel
+        while True:
+            left = max(0.0, until - time.monotonic())
+            channel = self._channel or self._next_channel(left)
             if channel is None:
-                self._next_channel(left)
-                continue
+                return None
             try:
                 taken = channel.take(left)
             except ChannelEndedError:
                 self._forget(channel)
-                continue
             except CameraError as error:
                 if self._supervisor is not None:
                     self._supervisor.refuse(str(error))
                 self._forget(channel)
-                continue
-            self.dropped = self._dropped_before + channel.dropped
-            return None if taken is None else _shot(*taken)
-        return None
+            else:
+                self.dropped = self._dropped_before + channel.dropped
+                return None if taken is None else _shot(*taken)
 
-    def _next_channel(self, timeout_s: float) -> None:
+    def _next_channel(self, timeout_s: float) -> Channel | None:
+        """The frames of a new process; None if none is started within the time."""
         with self._renewed:
             self._renewed.wait_for(lambda: self._new is not None, timeout_s)
             self._channel, self._new = self._new, None
+            return self._channel
 
     def _forget(self, channel: Channel) -> None:
         """Drop the frames of a process that has ended."""
