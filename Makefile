@@ -34,8 +34,9 @@ format: setup
 
 test: pytest test-tflite-runtime test-device
 
+# Two at a time: most of them wait for processes that they have started.
 pytest: setup mosquitto faketime
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The engines' tests again, with the old runtime and the numpy that it wants, and what the converter
 # finds out about that runtime.
