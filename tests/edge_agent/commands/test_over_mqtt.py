@@ -138,7 +138,7 @@ class Requester:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker", "max_queued_messages 10000") as broker:
         yield broker
 
 
@@ -245,3 +245,30 @@ def test_a_replay_through_a_broker_that_falls_over(
     wait_for(lambda: station.desk.counts["done"] == 1, what="the end of the replay")
     assert station.publisher.refusal is None
     assert station.keeper.pending == 0
+
+
+def test_results_arrive_during_a_flood(
+    broker: Mosquitto, station: Station, requester: Requester
+) -> None:
+    results: list[Incoming] = []
+    listener = MqttClient(
+        MqttSettings(url=broker.url), "listener", subscriptions=(TOPICS.result("+"),)
+    )
+    subscribed = threading.Event()
+    listener.start(
+        Hooks(on_message=results.append, on_subscribed=lambda _refused: subscribed.set())
+    )
+    assert subscribed.wait(10)
+    for number in range(3000):
+        requester.send(command(id=f"{number}", args={"n": number}))
+        if number % 10 == 0:
+            assert station.keeper.put(result(boot=station.boot), wait=False)
+    wait_for(lambda: len(results) == 300, what="the results")
+    wait_for(lambda: station.desk.counts["received"] == 3000, 20)
+    wait_for(lambda: len(requester.answers) + station.desk.unsent == 3000, 20)
+    counts = station.desk.counts
+    assert counts["done"] + counts["refused"] == 3000
+    assert counts["refused"] > 0
+    assert len(station.done) == counts["done"]
+    assert station.client.connected
+    listener.stop()
