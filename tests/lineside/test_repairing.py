@@ -223,7 +223,10 @@ def test_who_is_slow_does_not_take_its_own_queue_for_silence(
         station.put(900, passes=lambda seq: seq > 800)
         station.say()
         taken.until(lambda: station.commands)
-        time.sleep(2 * QUICK.answer_s)  # the work of somebody who asks for no messages meanwhile
+        for _ in range(3):
+            time.sleep(1.1 * QUICK.answer_s)  # somebody's work, who asks for no messages meanwhile
+            had = len(taken.results)
+            taken.until(lambda had=had: len(taken.results) > had + 10)
         taken.until(lambda: len(taken.results) == 900)
         station.say()
         taken.status()
