@@ -64,6 +64,7 @@ class Roster:
         self._news: list[Callable[[], object]] = []
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._busy = False
+        self._stopping = False
         self._seats: dict[str, Seat] = {}
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self.slots: dict[str, Slot] = {}
@@ -94,7 +95,12 @@ class Roster:
             self.slots.update(zip(names, seat.slots, strict=True))
 
     def start(self) -> None:
-        """Begin to work: what there is to keep is kept, and commands are taken."""
+        """Begin to work: what there is to keep is kept, and commands are taken.
+
+        Only now is anything written: the outbox, open, says that the folder is this agent's.
+        """
+        for seat in self._seats.values():
+            seat.started()
         for news in self._news:
             news()
         self._news.clear()
@@ -104,6 +110,7 @@ class Roster:
 
     def stop(self) -> None:
         """The agent stops. A bundle that is being loaded is not waited for."""
+        self._stopping = True
         for seat in self._seats.values():
             self._jobs.put(seat.rest)
         self._jobs.put(None)
@@ -132,13 +139,17 @@ class Roster:
             reply: takes the answer.
 
         Raises:
-            MessageError: there is no such model, or another bundle is just being tried.
+            MessageError: there is no such model, another bundle is just being tried, or the agent
+                stops.
         """
         args = request.read(UseBundle)
         seat = self._seats.get(args.model)
         if seat is None:
             known = ", ".join(self._seats)
             msg = f"use_bundle is refused: no stream uses a model {args.model!r}, there is {known}"
+            raise MessageError(msg)
+        if self._stopping:
+            msg = "use_bundle is refused: the agent stops; send it again when it is back"
             raise MessageError(msg)
         if self._busy:
             msg = "use_bundle is refused: another bundle is just being tried; send it again later"

@@ -8,8 +8,9 @@ At the start, the first of these that can be used is:
 3. the last good one, from the store. Status then says `model_fallback:NAME`.
 
 A bundle that was taken back, or under which the agent ended STARTS times while it was new, is not
-tried again until a command or another configuration asks for it. Where none can be used, the
-streams answer `no_read` with the reason `no_model`, and status says `no_model:NAME`.
+tried again until a command or another configuration asks for it, unless there is no other: its
+answers were true, where it had some. Where none can be used, the streams answer `no_read` with the
+reason `no_model`, and status says `no_model:NAME`.
 
 A bundle that is not the last good one is watched (`lineside_agent.models.watch`), with the last
 good one loaded beside it. Once it has passed, it is the last good one.
@@ -56,8 +57,8 @@ class Tells(Protocol):
 class Seat:
     """One model of the configuration, with a slot for each stream that uses it.
 
-    `begin` is for the thread that starts the agent; then all belongs to one worker thread, but
-    for `reasons` and `said`.
+    `begin` and `started` are for the thread that starts the agent; then all belongs to one worker
+    thread, but for `reasons` and `said`.
 
     Args:
         model: of the configuration.
@@ -92,6 +93,7 @@ class Seat:
         self._used: Loaded | None = None
         self._good: Loaded | None = None
         self._passed: set[str] = set()
+        self._failed: set[Path] = set()
         self.slots: list[Slot] = []
         self.reasons: tuple[str, ...] = ()
         self.said: tuple[LoadedModel, ...] = ()
@@ -99,7 +101,7 @@ class Seat:
     # ---- at the start
 
     def begin(self) -> None:
-        """Load what can be used, and fill the slots.
+        """Load what can be used, and fill the slots. Nothing is written.
 
         Raises:
             MissingExtraError: no engine is installed.
@@ -128,11 +130,11 @@ class Seat:
         chosen = record.chosen if self.model.bundles else None
         if chosen is not None and configured is not None and configured != chosen.over:
             log.info("model %s: the configuration has another bundle since, it holds", name)
-            self._remember(chosen=None)
+            self._plan(chosen=None)
             chosen = None
         wanted = configured if chosen is None else chosen.digest
         if wanted is not None and wanted != record.good and record.starts >= STARTS:
-            self._remember(refused=record.refuse(wanted), starts=0)
+            self._plan(refused=record.refuse(wanted), starts=0)
             log.warning("model %s: the agent ended %d times under it", name, record.starts)
         refused = self._store.record.refused
         path = Path(self.model.bundle) if chosen is None else self._store.find(chosen.digest)
@@ -145,13 +147,14 @@ class Seat:
         good = None if record.good is None else self._store.find(record.good)
         if good is not None and record.good != wanted:
             yield "last_good", good
-        if chosen is not None and configured not in refused and configured != record.good:
+        if chosen is not None or configured in refused:  # better than none
             yield "configuration", Path(self.model.bundle)
 
     def _try(self, path: Path, origin: Origin) -> Loaded | None:
         try:
             return load(path, self.model, self._trust, self._places)
         except (BundleError, EngineError) as error:
+            self._failed.add(path)
             self._refused("", str(error), origin=origin)
             return None
 
@@ -161,7 +164,8 @@ class Seat:
         good = None
         if record.good is not None and record.good != used.bundle.digest:
             path = self._store.find(record.good)
-            good = None if path is None else self._try(path, "last_good")
+            if path is not None and path not in self._failed:
+                good = self._try(path, "last_good")
         self._used, self._good = used, good
         old: list[Post | None] = [None] * len(used.posts) if good is None else [*good.posts]
         self.slots = [
@@ -170,7 +174,15 @@ class Seat:
         wanted = "command" if by_command else "configuration"
         self._say(used.bundle, origin, fallback=origin != wanted)
         if good is not None:
-            self._remember(starts=record.starts + 1)
+            self._plan(starts=record.starts + 1)
+
+    def _plan(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Record
+        """Remember once the agent has started: until then the folder may be another agent's."""
+        self._store.record = replace(self._store.record, **changes)
+
+    def started(self) -> None:
+        """The agent has started, and the folder is its own: write down what was found."""
+        self._remember()
 
     # ---- on the worker's thread
 

@@ -77,12 +77,13 @@ class Store:
         folder: of the model; made when it is first written to.
 
     Attributes:
-        record: what is remembered; as good as new where it could not be read.
+        record: what is remembered; as good as new where it could not be read. What is set here
+            and not noted is not written yet.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.record = self._read()
+        self.record = self._written = self._read()
 
     def note(self, record: Record) -> None:
         """Remember something else from now on, also if it can't be written.
@@ -90,10 +91,10 @@ class Store:
         Raises:
             StorageError: it can't: a restart will know what was written before.
         """
-        if record == self.record:
-            return
         self.record = record
-        write_file(self._folder / _CHOICE, msgspec.json.encode(record))
+        if record != self._written:
+            write_file(self._folder / _CHOICE, msgspec.json.encode(record))
+            self._written = record
 
     def find(self, digest: str) -> Path | None:
         """Where a bundle is kept; None if it is not. What is found there has yet to be checked."""

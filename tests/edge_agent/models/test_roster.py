@@ -126,6 +126,11 @@ class Station:
         return [slot.context.models[0].version for slot in self.roster.slots.values()]
 
     @property
+    def slots_watching(self) -> int:
+        """How many streams look with a bundle that is being watched."""
+        return sum(slot.watching for slot in self.roster.slots.values())
+
+    @property
     def status(self) -> list[tuple[str, str | None]]:
         """Version and origin, as status says them."""
         return [(model.version, model.origin) for model in self.roster.loaded]
@@ -231,7 +236,7 @@ def test_another_configuration_is_the_later_word(folder: Path) -> None:
     models.plain(folder / "cells", version="3.0.0")
     with Station(folder, GREY) as station:
         assert station.status == [("3.0.0", "configuration")]
-        assert all(slot.watching for slot in station.roster.slots.values())
+        assert station.slots_watching == 2
     assert record(folder).chosen is None
 
 
@@ -301,6 +306,8 @@ def test_no_such_model_and_one_at_a_time(folder: Path) -> None:
         assert first.get(timeout=60).ok
         assert station.versions == ["2.0.0", "2.0.0"]
         assert station.ask("../x").reason is not None
+    with pytest.raises(MessageError, match="the agent stops; send it again when it is back"):
+        station.send("two")
 
 
 def test_a_stream_that_stands_still_keeps_all_as_it_was(
@@ -404,7 +411,7 @@ def test_a_person_may_go_back_before_the_watch_is_over(folder: Path) -> None:
         assert station.ask("two").ok
         assert station.ask().ok
         assert station.versions == ["1.0.0", "1.0.0"]
-        assert not any(slot.watching for slot in station.roster.slots.values())
+        assert station.slots_watching == 0
 
 
 # ---- at the start
@@ -450,6 +457,11 @@ def test_a_start_on_a_new_bundle_that_misbehaves(again: Path) -> None:
         assert "was taken back" in station["model_refused"][0]
         assert station.ask().ok  # a person may insist
         wait_for(lambda: station["model_taken_back"])
+    damage_the_copy(again / "state" / "models" / "cells")
+    with Station(again, models.flat(90)) as station:  # better than none
+        assert station.status == [("2.0.0", "configuration")]
+        assert station.slots_watching == 0
+        assert len(station["model_refused"]) == 2
 
 
 def test_a_bundle_under_which_the_agent_dies_is_given_up(
@@ -460,7 +472,9 @@ def test_a_bundle_under_which_the_agent_dies_is_given_up(
     models.plain(again / "cells", version="2.0.0")
     for n in range(2):
         station = Station(again, GREY)
-        station.roster.begin()  # and then it is killed
+        station.roster.begin()
+        assert record(again).starts == n  # another agent may own the folder
+        station.roster.start()  # and then it is killed
         assert station.status == [("2.0.0", "configuration")]
         assert record(again).starts == n + 1
     with Station(again, GREY) as station:
