@@ -64,7 +64,8 @@ class Housekeeping:
         if size - free > file * 0.97:
             more = self._make_room(outbox) or more
         elif size > file and free:
-            outbox.shrink(min(free, size - file, self._bite * PAGE_BYTES // 2))
+            outbox.shrink(min(free, size - file + PAGE_BYTES, self._bite * PAGE_BYTES))
+            more = outbox.room()[0] < size  # a file of the first version gives nothing back
         self._short = more
 
     def fit(self, outbox: Outbox, count: int, size: int) -> None:

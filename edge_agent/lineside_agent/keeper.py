@@ -19,25 +19,24 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lineside.errors import StorageError
-from lineside.messages import Event, Result, encode
+from lineside.messages import Result
 from lineside.settings import OutboxSettings, StationSettings
 from lineside_agent import reports
 from lineside_agent.answers import Answers
-from lineside_agent.custody import BusyError, CorruptError, DiskFullError
+from lineside_agent.commits import Committer
+from lineside_agent.custody import BusyError, CorruptError, DiskFullError, size
 from lineside_agent.housekeeping import Housekeeping
 from lineside_agent.opening import Opening
 from lineside_agent.outbox import Outbox
 from lineside_agent.publisher import PAGE, Publisher
 from lineside_agent.questions import Questions
-from lineside_agent.records import EVENTS, Aside, Entry, State
 from lineside_agent.reports import Report
 from lineside_agent.room import Room
-from lineside_agent.waiting import MAX_MESSAGE_BYTES, Accepted, Waiting
+from lineside_agent.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +59,6 @@ PRUNE_S: Final = 10.0
 
 LEDGER_S: Final = 1.0
 """Seconds between looks at the ledger and the losses."""
-
-MAX_LOSSES: Final = 200
-"""Ranges of lost results that one event names at most."""
 
 
 class Keeper:
@@ -94,23 +90,24 @@ class Keeper:
         self._boot = boot
         self._publisher = publisher
         publisher.wake = self.wake
-        self._committed = dict.fromkeys(streams, 0)
         self._path = Path(settings.path)
         self._room = Room(self._path, settings.max_mb)
         self._opening = Opening(self._path, boot, tuple(streams), self._room)
         self._housekeeping = Housekeeping(settings, self._room, publisher)
         self._answers = Answers(min(4_000_000, self._room.file // 8))
         self._waiting = Waiting(settings.waiting)
+        self._committer = Committer(
+            self._waiting, self._answers, self._housekeeping, self._room, publisher, streams
+        )
         self._questions = Questions()
         self._outbox: Outbox | None = None
         self._cursor = (0, 0)
-        self._loss_event = 0
         self._committed_at = self._ticked_at = self._pruned_at = time.monotonic()
         self._retry_at = self._ledger_at = self._refill_at = 0.0
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self.problem: str | None = None
         self.turns = 0
-        self.ledger = reports.ledger([], boot, self._committed)
+        self.ledger = reports.ledger([], boot, self._committer.committed)
 
     # What others call, from any thread.
 
@@ -142,7 +139,7 @@ class Keeper:
             Whether it is kept; otherwise it is counted and reported.
 
         Raises:
-            MessageError: it is longer than MAX_MESSAGE_BYTES.
+            MessageError: it is longer than `lineside_agent.waiting.MAX_MESSAGE_BYTES`.
         """
         return self._waiting.put(result, wait=wait, journal=journal)
 
@@ -169,7 +166,7 @@ class Keeper:
             its result or the disk can't be written.
 
         Raises:
-            MessageError: it is longer than MAX_MESSAGE_BYTES.
+            MessageError: it is longer than `lineside_agent.waiting.MAX_MESSAGE_BYTES`.
         """
         if self.problem is not None or self._outbox is None or self._waiting.ending:
             return None
@@ -201,20 +198,8 @@ class Keeper:
             Its number, 0 if there was no room.
         """
         log.log(logging.INFO if kind in GOOD_NEWS else logging.WARNING, "%s", message)
-        event = Event(
-            site=self._station.site,
-            station=self._station.name,
-            boot=self._boot,
-            at=datetime.now(timezone.utc),
-            kind=kind,
-            message=message,
-            details=details,
-        )
-        payload = encode(event)
-        if len(payload) > MAX_MESSAGE_BYTES:
-            event.details = {}
-            payload = encode(event)
-        return self._waiting.event(payload)
+        report = Report(kind, message, details)
+        return self._waiting.event(reports.payload(report, self._station, self._boot))
 
     def ask(self, work: Callable[[Outbox], T], then: Callable[[T | StorageError], None]) -> None:
         """Read a little from the outbox, on the keeper's thread, once live results are done with.
@@ -234,6 +219,17 @@ class Keeper:
         outbox = self._outbox
         on_disk = outbox.pending - self._publisher.done_count if outbox is not None else 0
         return len(self._waiting) + max(0, on_disk)
+
+    @property
+    def kept(self) -> int:
+        """How many results are on disk, published or not."""
+        outbox = self._outbox
+        return outbox.kept if outbox is not None else 0
+
+    @property
+    def bytes(self) -> int:
+        """What the outbox's files use of the disk."""
+        return self._room.aside + size(self._path)
 
     @property
     def waiting(self) -> int:
@@ -275,7 +271,7 @@ class Keeper:
         self._guard(self._commit)
         while self._waiting and self.problem is None:
             self._guard(self._commit)
-        self._questions.end(self._outbox or self._closed())
+        self._questions.end(self._outbox or StorageError("the outbox is closed"))
         self._guard(self._refresh_ledger)
         if self._outbox is not None:
             try:
@@ -291,7 +287,7 @@ class Keeper:
             due["ask"] = 0.0
         if self.problem is not None:
             due["commit"] = self._retry_at
-        elif self._waiting.urgent or self._waiting.full:
+        elif self._waiting.urgent:
             due["commit"] = 0.0
         elif self._waiting or self._answers.waiting or done >= PAGE // 2:
             due["commit"] = self._committed_at + self._settings.commit_ms / 1000
@@ -311,7 +307,6 @@ class Keeper:
         if "tick" in due:
             self._ticked_at = now
             self._publisher.tick()
-            self._report_refused()
             if now >= self._ledger_at:
                 self._guard(self._refresh_ledger)
                 self._guard(self._report_lost)
@@ -323,10 +318,8 @@ class Keeper:
             if name in due:
                 self._guard(work)
         if "ask" in due:
-            self._questions.answer_one(self._outbox or self._closed())
-
-    def _closed(self) -> StorageError:
-        return StorageError(self.problem or f"{self._path} is not open")
+            closed = StorageError(self.problem or f"{self._path} is not open")
+            self._questions.answer_one(self._outbox or closed)
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Do something with the disk, and live with it when that fails."""
@@ -366,7 +359,7 @@ class Keeper:
             with contextlib.suppress(StorageError):
                 outbox.close(clean=False)
         self._cursor = (0, 0)
-        self._loss_event = self._housekeeping.told = 0
+        self._committer.begin()
         try:
             self._report(self._opening.put_aside(error))
         except StorageError as failed:
@@ -377,75 +370,17 @@ class Keeper:
         self._retry_at = time.monotonic() + RETRY_S
         if self._room.restore():
             self._commit()
-            return
-        entries, _ = self._waiting.take(self._room.transaction, results=True)
-        size = sum(len(entry.payload) for entry in entries)
-        fits = self._housekeeping.fits(self._opened, len(entries), size)
-        self._write(results=fits)
-        self._prune()
+        else:
+            self._committer.write(self._opened, spare=True)
+            self._prune()
 
     def _commit(self) -> None:
         """Write what waits; what makes it fail is a problem until this has worked again."""
-        self._write(results=True)
+        self._committer.write(self._opened)
+        self._committed_at = time.monotonic()
         if self.problem is not None:
             self.problem = None
             self.event("outbox_back", f"{self._path} can be written again")
-
-    def _write(self, *, results: bool) -> None:
-        """One transaction, and more where there is more to note than one may hold."""
-        entries, accepted = self._waiting.take(self._room.transaction, results=results)
-        done = self._publisher.take_done()
-        part = done[: self._room.wal_pages]
-        aside = self._aside(entries, accepted)
-        try:
-            size = sum(len(entry.payload) for entry in entries)
-            self._housekeeping.fit(self._opened, len(entries), size)
-            rows = self._opened.commit(entries, part, aside)
-        except BaseException:
-            self._publisher.give_back(done)
-            self._answer_accepted(accepted, kept=False)
-            raise
-        self._committed_at = time.monotonic()
-        self._waiting.settle(entries, accepted, aside.granted)
-        self._answers.saved(aside.answers)
-        if aside.told:
-            self._housekeeping.told = 0
-        self._committed.update({e.stream: e.seq for e in entries if e.stream != EVENTS})
-        self._publisher.forget(part)
-        self._publisher.offer(rows)
-        self._answer_accepted(accepted, kept=True)
-        self._note(done[len(part) :])
-
-    def _note(self, done: list[tuple[int, State]]) -> None:
-        """Note what became of messages, as many at once as a transaction may hold."""
-        for start in range(0, len(done), self._room.wal_pages):
-            part = done[start : start + self._room.wal_pages]
-            try:
-                self._opened.commit((), part)
-            except BaseException:
-                self._publisher.give_back(done[start:])
-                raise
-            self._publisher.forget(part)
-
-    def _aside(self, entries: Sequence[Entry], accepted: Sequence[Accepted]) -> Aside:
-        for trigger in accepted:
-            if trigger.answer is not None:
-                self._answers.keep(*trigger.answer)
-        events = max((e.seq for e in entries if e.stream == EVENTS), default=0)
-        return Aside(
-            accepted=[(a.number, a.stream, a.trigger) for a in accepted],
-            answers=self._answers.unsaved(self._room.transaction),
-            forgotten=self._answers.forgotten,
-            granted=self._waiting.grants(entries),
-            told=self._housekeeping.told if events >= self._loss_event else 0,
-        )
-
-    def _answer_accepted(self, accepted: Sequence[Accepted], *, kept: bool) -> None:
-        if not kept:
-            self._waiting.refuse(accepted)
-        for trigger in accepted:
-            if trigger.then is not None:
-                trigger.then(kept)
 
     def _refill(self) -> None:
         rows = self._opened.backlog(self._cursor, PAGE)
@@ -463,19 +398,13 @@ class Keeper:
 
     def _refresh_ledger(self) -> None:
         self._ledger_at = time.monotonic() + LEDGER_S
-        self.ledger = reports.ledger(self._opened.ledger(), self._boot, self._committed)
+        self.ledger = reports.ledger(self._opened.ledger(), self._boot, self._committer.committed)
 
     def _report_lost(self) -> None:
-        """Name what had to go, in one event at a time: those that follow share the next one."""
-        if self._housekeeping.told or self._opened.waits(EVENTS, self._loss_event):
-            return
-        told, losses = self._opened.losses(MAX_LOSSES)
-        if losses:
-            self._loss_event = self._report(reports.lost(losses, self._settings))
-            self._housekeeping.told = told if self._loss_event else 0
-
-    def _report_refused(self) -> None:
-        """Say how many results found no room, once there is room again."""
+        """Say what had to go, and how many results found no room, once there is room again."""
+        self._committer.tell_losses(
+            self._opened, lambda losses: self._report(reports.lost(losses, self._settings))
+        )
         if self.problem is None and (refused := self._waiting.take_refused()):
             self._report(reports.refused(refused, self._settings))
 

@@ -368,6 +368,7 @@ class Outbox:
         with self._errors():
             pages = size // self._page_bytes
             self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            self._connection.wal_checkpoint()  # only then is the file shorter
 
     def close(self, *, clean: bool) -> None:
         """Close the file.

@@ -1,18 +1,20 @@
-"""What the keeper says of itself: kind, sentence and details of its events. Pure."""
+"""What the keeper says: kind, sentence and details of its events, and the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from lineside.messages import Ledger
-from lineside.settings import OutboxSettings
+from lineside.messages import Event, Ledger, encode
+from lineside.settings import OutboxSettings, StationSettings
 from lineside_agent.past import Known
 from lineside_agent.retention import Loss
+from lineside_agent.waiting import MAX_MESSAGE_BYTES
 
 
 class Report(Struct, frozen=True):
@@ -27,6 +29,24 @@ class Report(Struct, frozen=True):
     kind: str
     message: str
     details: dict[str, Any] = {}
+
+
+def payload(report: Report, station: StationSettings, boot: str) -> bytes:
+    """The event as it is published; without its details where these are too long."""
+    event = Event(
+        site=station.site,
+        station=station.name,
+        boot=boot,
+        at=datetime.now(timezone.utc),
+        kind=report.kind,
+        message=report.message,
+        details=report.details,
+    )
+    found = encode(event)
+    if len(found) > MAX_MESSAGE_BYTES:
+        event.details = {}
+        found = encode(event)
+    return found
 
 
 def ledger(kept: Sequence[Ledger], boot: str, committed: Mapping[str, int]) -> list[Ledger]:

@@ -57,7 +57,8 @@ class Waiting:
     Attributes:
         changed: notified when there is something to write, or room again; it is the lock too.
         ending: nobody waits for room any more.
-        urgent: more numbers were given than the file knows of: it is time for a commit.
+        urgent: a commit is due now: there is more than one can take, or more numbers were given
+            than the file knows of.
     """
 
     def __init__(self, limit: int) -> None:
@@ -83,16 +84,11 @@ class Waiting:
         """Whether anything waits."""
         return bool(self._results or self._events or self._accepted)
 
-    @property
-    def full(self) -> bool:
-        """Whether there is enough for a commit."""
-        return len(self._results) >= MAX_COMMIT
-
     def put(self, result: Result, *, wait: bool, journal: int | None) -> bool:
         """Give a result its number and keep it; see `Keeper.put`."""
         with self.changed:
             reserved = journal in self._open
-            while not reserved and len(self._results) + len(self._open) >= self._limit:
+            while not (reserved or self._has_room(result.stream, wait=wait)):
                 if not wait or self.ending:
                     self._refused[result.stream] += 1
                     return False
@@ -105,8 +101,14 @@ class Waiting:
                 self._open.pop(journal, None)
                 self._earlier.discard(journal)
             self._results.append(Entry(result.stream, last + 1, payload, journal))
-            self._wake(urgent=last >= self._granted.get(result.stream, FIRST_GRANT))
+            self._wake(urgent=last + 1 >= self._granted.get(result.stream, FIRST_GRANT))
             return True
+
+    def _has_room(self, stream: str, *, wait: bool) -> bool:
+        """Whether a result may come; who can wait gives no more than the file knows of."""
+        if len(self._results) + len(self._open) >= self._limit:
+            return False
+        return not wait or self._last.get(stream, 0) < self._granted.get(stream, FIRST_GRANT)
 
     def event(self, payload: bytes) -> int:
         """Keep an event; its number, or 0 where there is no room."""
@@ -139,7 +141,8 @@ class Waiting:
 
     def _wake(self, *, urgent: bool) -> None:
         first = len(self._results) + len(self._events) + len(self._accepted) == 1
-        if first or (urgent and not self.urgent) or len(self._results) == MAX_COMMIT:
+        urgent = urgent or len(self._results) >= MAX_COMMIT
+        if first or (urgent and not self.urgent):
             self.urgent = self.urgent or urgent
             self.changed.notify_all()
 
@@ -168,20 +171,20 @@ class Waiting:
         with self.changed:
             return [(number, *self._open[number]) for number in sorted(self._earlier)]
 
-    def take(self, size: int, *, results: bool) -> tuple[list[Entry], list[Accepted]]:
+    def take(self, size: int) -> tuple[list[Entry], list[Accepted]]:
         """What the next commit writes; it stays here until `settle`.
 
         Args:
             size: the bytes of the payloads at most, but for one message.
-            results: whether results are among it, or only events and accepted triggers.
         """
         taken: list[Entry] = []
         with self.changed:
             self.urgent = False
-            for queue in (self._events, self._results) if results else (self._events,):
+            for queue in (self._events, self._results):
                 for entry in queue:
                     size -= len(entry.payload)
                     if taken and (size < 0 or len(taken) >= MAX_COMMIT):
+                        self.urgent = True
                         break
                     taken.append(entry)
             return taken, list(self._accepted)

@@ -255,7 +255,11 @@ def test_without_an_echo_delivery_is_unconfirmed_and_nothing_is_repeated(
         (broker.folder / "acl").write_text("topic readwrite #\n")
         assert broker.process is not None
         broker.process.send_signal(1)
-        wait_for(lambda: it.put(1) == 1 and it.publisher.delivery == "confirmed")
+
+        def confirmed() -> bool:
+            return it.put(1) == 1 and it.publisher.delivery == "confirmed"
+
+        wait_for(confirmed)
 
 
 @pytest.mark.broker
