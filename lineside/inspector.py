@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +14,7 @@ from lineside.bundle import Bundle
 from lineside.decision import Answer, Decision
 from lineside.errors import EngineError
 from lineside.image import Box, Frame, crop_to, to_tensor
-from lineside.manifest import ModelInput, ModelOutput
+from lineside.manifest import LimitSpec, ModelInput, ModelOutput
 from lineside.messages import ModelRef
 from lineside.outputs import KINDS, to_logits
 from lineside.runtime import TensorInfo, open_engine
@@ -112,6 +113,11 @@ class Inspector:
     def decide(self, logits: npt.NDArray[np.float64]) -> Answer:
         """The verdict for the logits of one picture."""
         return self._decision(logits)
+
+    def set_limits(self, review: float | None, ng: float | None) -> None:
+        """Decide by other limits than the bundle's from now on; one that is None is not used."""
+        spec = msgspec.structs.replace(self._decision.spec, limits=LimitSpec(review=review, ng=ng))
+        self._decision = Decision(spec, self._decision.labels)
 
     def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
         """Look at one frame.

@@ -40,8 +40,9 @@ class Trigger(Struct, kw_only=True):
     """Why a frame was looked at."""
 
     kind: str
-    """`frame` (every frame is a part) or `interval`."""
+    """`frame` (every frame is a part), `interval`, or `command` (somebody said so)."""
     id: str | None = None
+    """What whoever triggered calls it: the command's id."""
     mono_ns: int
     """When, in ns of the station's monotonic clock."""
 
@@ -56,12 +57,18 @@ class Input(Struct, kw_only=True):
     """When it was captured, in ns of the station's monotonic clock."""
     stamp: str
     """Who said when: `driver` (the camera's own stamp) or `read` (the time it was read)."""
+    max_delay_ms: float | None = None
+    """With `read`: how much later than its capture the frame was read, in milliseconds, at most."""
+    frame_id: int | None = None
+    """The driver's number of the frame, where there is one."""
     size: tuple[int, int]
     """Width and height of the source frame, in pixels."""
     roi: tuple[int, int, int, int] | None = None
     """The region looked at: x, y, width, height in pixels of the source frame."""
     frames: int = 1
     """How many frames the verdict rests on."""
+    controls: dict[str, float] = {}
+    """How the camera is set, read back from it: `exposure_us`, `gain`, `white_balance_k`."""
 
 
 class Limits(Struct, kw_only=True):
@@ -185,7 +192,8 @@ class Status(Struct, kw_only=True):
     state: Literal["online", "offline", "degraded"]
     reasons: list[str] = []
     """Why it is degraded (`camera_lost:CAMERA`, `stream_failed:STREAM`, `outbox:WHY`,
-    `results_refused:WHY`) or offline (`stopped`, `connection_lost`)."""
+    `results_refused:WHY`, `model_fallback:MODEL`, `no_model:MODEL`, `paused:STREAM`) or offline
+    (`stopped`, `connection_lost`)."""
     delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
     """`unconfirmed`: over MQTT 3.1.1 and the station can't hear its own results back."""
     version: str
@@ -201,6 +209,10 @@ class StreamHealth(Struct, kw_only=True):
     """Since the agent started."""
     dropped_frames: int
     """Frames of a live camera that were replaced by a newer one before they were looked at."""
+    overflows: int = 0
+    """Parts that came while too many waited already: each is a `no_read`."""
+    faults: dict[str, int] = {}
+    """How many frames could not be trusted, by why, such as `stale`."""
     rate_hz: float
     """Results a second since the last health message."""
     camera: str
@@ -221,6 +233,8 @@ class Health(Struct, kw_only=True):
     disk_free_mb: float
     """Where the outbox is, in 1,000,000 bytes."""
     cpu_temperature_c: float | None
+    throttled: list[str] = []
+    """Why the device is slower than it could be just now, where it tells: `under_voltage`…"""
     clock_synced: bool
     xnnpack: dict[str, bool]
     """For each model: whether XNNPACK runs it. Without it, int8 answers may differ."""
@@ -237,7 +251,8 @@ class Event(Struct, kw_only=True):
     kind: str
     """`started`, `stopped`, `cut_off` (the run before ended without a stop), `camera_lost`,
     `camera_back`, `results_refused`, `results_lost`, `outbox_failed`, `outbox_back`,
-    `outbox_quarantined`, `checked`; others may come."""
+    `outbox_quarantined`, `broker_fault`, `model_changed`, `model_refused`,
+    `model_taken_back`, `model_store_failed`, `limits_changed`, `checked`; others may come."""
     message: str
     """One sentence for a person."""
     details: dict[str, Any] = {}

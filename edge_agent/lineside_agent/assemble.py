@@ -8,9 +8,10 @@ from typing import Final, Literal
 from lineside.decision import Answer
 from lineside.image import Box
 from lineside.inspector import Inspector
-from lineside.messages import Input, Latency, Limits, ModelRef, Part, Result, Trigger
+from lineside.messages import Input, Latency, Limits, ModelRef, Part, Result
 from lineside.settings import StationSettings
-from lineside_agent.sources import Shot
+from lineside_agent.sources import Shot, Source
+from lineside_agent.triggers import Firing
 
 MAX_REASON_CHARS: Final = 200
 """A longer reason is cut."""
@@ -95,22 +96,24 @@ def assemble(
     context: Context,
     *,
     n: int,
-    trigger: Trigger,
+    firing: Firing,
     shot: Shot | None,
     answer: Answer,
     times: Times,
     clock_synced: bool,
+    source: Source,
 ) -> Result:
     """The result of one part, without its sequence number: that is given when it is kept.
 
     Args:
         context: of the stream.
         n: the part's number, from 1.
-        trigger: why it was looked at.
+        firing: why it was looked at.
         shot: its frame; None, or one without a frame, where there is none.
         answer: what is said of it.
         times: when what happened.
         clock_synced: whether `shot.captured_at` can be trusted.
+        source: where the shot is from: what its stamp is worth, and how the camera is set.
     """
     frame = None if shot is None else shot.frame
     inputs = []
@@ -120,7 +123,10 @@ def assemble(
             Input(
                 name=context.camera,
                 mono_ns=shot.mono_ns,
-                stamp="read",
+                stamp=shot.stamp,
+                max_delay_ms=source.max_delay_ms if shot.stamp == "read" else None,
+                frame_id=shot.frame_id,
+                controls=dict(source.controls),
                 size=(width, height),
                 roi=context.roi,
             )
@@ -131,8 +137,8 @@ def assemble(
         stream=context.stream,
         boot=context.boot,
         seq=0,
-        part=Part(n=n, id=None if shot is None else shot.part_id),
-        trigger=trigger,
+        part=Part(n=n, id=_part_id(firing, shot), context=firing.context),
+        trigger=firing.message,
         captured_at=shot.captured_at if shot is not None and frame is not None else None,
         clock_synced=clock_synced,
         inputs=inputs,
@@ -151,6 +157,12 @@ def assemble(
             total=_ms(times.decided - times.captured),
         ),
     )
+
+
+def _part_id(firing: Firing, shot: Shot | None) -> str | None:
+    if firing.part_id is not None or shot is None:
+        return firing.part_id
+    return shot.part_id
 
 
 def _ms(nanoseconds: int) -> float:

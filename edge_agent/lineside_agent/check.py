@@ -20,10 +20,11 @@ from lineside.image import check_frame
 from lineside.inspector import Inspector
 from lineside.messages import Event, encode
 from lineside.mqtt import Delivery, MqttClient, Outgoing
-from lineside.settings import CameraSettings, Settings, StreamSettings
+from lineside.runtime.trial import load_bundle
+from lineside.settings import CameraSettings, ModelSettings, Settings, StreamSettings
 from lineside.signature import SIGNATURE
 from lineside.topics import Topics
-from lineside_agent.agent import load_model
+from lineside_agent.models.loading import read_trust
 from lineside_agent.sources import EndOfSourceError, Shot, make_source
 
 FRAME_S: Final = 12.0
@@ -61,7 +62,7 @@ def check_station(settings: Settings, *, broker: bool = True) -> Iterator[Findin
     for model in settings.model:
 
         def load() -> str:
-            inspector = inspectors[model.name] = load_model(model)  # noqa: B023 - called at once
+            inspector = inspectors[model.name] = _load(model)  # noqa: B023 - called at once
             manifest, engine = inspector.bundle.manifest, inspector.engine
             count = len(manifest.golden)
             return (
@@ -93,6 +94,10 @@ def _try(what: str, work: Callable[[], str]) -> Finding:
         return Finding(what, ok=False, line=str(error))
 
 
+def _load(model: ModelSettings) -> Inspector:
+    return load_bundle(Path(model.bundle), threads=model.threads, trust=read_trust(model))
+
+
 def _signed(bundle: Bundle) -> str:
     """Whether the bundle is known to be by whom it should be."""
     if bundle.signed_by is not None:
@@ -106,7 +111,7 @@ def _camera(camera: CameraSettings, inspector: Inspector | None, stream: StreamS
     """Take one frame, and look at it where there is a model."""
     shot = _first_shot(camera)
     if shot.frame is None:
-        msg = f"camera {camera.name!r}: {shot.part_id} can't be read: {shot.problem}"
+        msg = f"camera {camera.name!r}: {shot.part_id or 'its frame'} can't be read: {shot.problem}"
         raise CameraError(msg)
     height, width = check_frame(shot.frame).shape[:2]
     line = f"gives frames of {width}x{height} pixels"

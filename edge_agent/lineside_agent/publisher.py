@@ -97,6 +97,7 @@ class Publisher:
 
     Attributes:
         wake: called when there is something for the keeper to do.
+        refused: how many messages the broker refused, each time anew.
         refusal: why the broker refuses messages, by the name it gives; None if it does not.
         delivery: `unconfirmed` while messages are acknowledged and don't come back.
     """
@@ -123,6 +124,7 @@ class Publisher:
         self._refusals = 0
         self._paused_until = 0.0
         self.wake: Callable[[], None] = lambda: None
+        self.refused = 0
         self.refusal: str | None = None
         self.delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
 
@@ -359,6 +361,7 @@ class Publisher:
     def _refuse(self, row: Row, topic: str, reason: str) -> None:
         self._awaited.pop((topic, row.payload), None)
         self._refusals += 1
+        self.refused += 1
         self.refusal = reason
         now = time.monotonic()
         # One refusal may be about one message; several are about us.

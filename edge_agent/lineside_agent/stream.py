@@ -6,19 +6,26 @@ becomes a `no_read` that says so.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
+from collections import Counter, deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from lineside.decision import Answer, no_read
-from lineside.errors import LinesideError
-from lineside.image import Box, Frame, check_frame
-from lineside.inspector import Inspection
-from lineside.messages import Result, Trigger
+from lineside.errors import LinesideError, SettingsError
+from lineside.image import Frame, check_frame
+from lineside.messages import Limits, Result
 from lineside_agent.assemble import Context, Times, assemble
 from lineside_agent.clock import clock_synced
+from lineside_agent.models import Slot
 from lineside_agent.sources import EndOfSourceError, Shot, Source
+from lineside_agent.supervision import Tally
+from lineside_agent.triggers import Firing, Trigger, make_trigger
+from lineside_agent.triggers.pushed import PushedTrigger
 
 log = logging.getLogger(__name__)
 
@@ -28,21 +35,17 @@ POLL_S: Final = 0.25
 RETRY_S: Final = 1.0
 """Seconds before a live source that failed is asked again."""
 
+VACANT_S: Final = 1.0
+"""Seconds from one `no_read` to the next where frames come and there is no model."""
+
 PATIENCE_S: Final = 1.0
-"""Seconds that a frame may take to come after an interval trigger."""
-
-
-class Looks(Protocol):
-    """What gives a verdict: `lineside.inspector.Inspector`."""
-
-    def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
-        """Look at one frame."""
+"""Seconds that a frame may take to come after a trigger."""
 
 
 class Keeps(Protocol):
     """What takes results: `lineside_agent.keeper.Keeper.put`."""
 
-    def __call__(self, result: Result, *, wait: bool) -> bool:
+    def __call__(self, result: Result, *, wait: bool, journal: int | None = None) -> bool:
         """Keep a result; whether there was room, which may be waited for."""
 
 
@@ -50,37 +53,59 @@ class Stream:
     """The thread of one stream.
 
     Args:
-        context: what its results have in common.
+        slot: who looks.
         source: where frames come from.
-        trigger: `frame`, or `interval:SECONDS`.
-        inspector: who looks.
+        trigger: as in the settings: `frame`, `interval:SECONDS`, `command`.
         put: takes the results.
+        queue: how many parts may wait to be looked at; one more is a `no_read` at once.
 
     Attributes:
         results: how many results there were.
+        refused: how many results found no room.
+        faults: how many frames could not be trusted, by why.
+        overflows: how many parts came while too many waited already.
+        paused: whether parts are not looked at, as somebody asked.
+        rounds: how often its thread came round: the watchdog looks at it.
+        handing: whether it waits for room for a result, as a folder or a file does.
+        tally: verdicts and latencies, for the metrics.
         failure: why the stream ended before its source; None if it did not.
     """
 
     def __init__(
-        self,
-        context: Context,
-        source: Source,
-        trigger: str,
-        inspector: Looks,
-        put: Keeps,
+        self, slot: Slot, source: Source, trigger: str, put: Keeps, *, queue: int = 16
     ) -> None:
-        self.context = context
+        self.slot = slot
         self.source = source
         self.results = 0
+        self.refused = 0
+        self.overflows = 0
+        self.faults: Counter[str] = Counter()
+        self.paused = False
         self.failure: str | None = None
-        self._interval_s = float(trigger.partition(":")[2] or 0)
-        self._inspector = inspector
+        self._trigger = make_trigger(trigger, queue=queue)
+        self._delay_ns = round(source.max_delay_ms * 1e6)
         self._put = put
-        self._n = 0
+        self._numbers = itertools.count(1)  # next() is atomic: parts also come by other threads
+        self._newest_ns = 0
+        self._vacant_at = 0.0
+        self.handing = False
+        self._counting = threading.Lock()
+        self._between: deque[Callable[[], None]] = deque()
+        self._newest: Frame | None = None
+        self.rounds = 0
+        self.tally = Tally()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name=f"stream-{context.stream}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name=f"stream-{self.name}", daemon=True)
+
+    @property
+    def context(self) -> Context:
+        """What the results of whoever looks have in common."""
+        return self.slot.context
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self.slot.context.stream
 
     @property
     def ended(self) -> bool:
@@ -105,91 +130,227 @@ class Stream:
         if self._thread.ident is not None:
             self._thread.join(10.0)
         self.source.close()
+        for firing, journal in self._trigger.drain() if self._trigger is not None else ():
+            self.answer(firing, "stopped", journal)
+
+    def check_fires(self) -> None:
+        """Refuse a stream that can't be fired.
+
+        Raises:
+            SettingsError: it says itself when there is a part.
+        """
+        if not isinstance(self._trigger, PushedTrigger):
+            msg = f"stream {self.name!r} is not triggered by commands: its trigger is another one"
+            raise SettingsError(msg)
+
+    def fire(self, firing: Firing, journal: int | None = None) -> None:
+        """A part is there: it will be looked at, or is a `no_read` at once. From any thread.
+
+        Args:
+            firing: the part.
+            journal: its number in the outbox's journal.
+        """
+        if self._trigger is None or not self._trigger.push(firing, journal):
+            with self._counting:
+                self.overflows += 1
+            self.answer(firing, "overflow", journal)
+
+    def between(self, work: Callable[[], None]) -> None:
+        """Do something between two parts, on the stream's thread; from any thread."""
+        self._between.append(work)
+
+    def snapshot(self, timeout_s: float) -> Frame | None:
+        """A copy of the newest frame; from any thread but the stream's own.
+
+        Args:
+            timeout_s: how long to wait for it.
+
+        Returns:
+            uint8, height x width x 3, BGR; None if there was none in time.
+        """
+        found: SimpleQueue[Frame | None] = SimpleQueue()
+        self.between(lambda: found.put(self._copy()))
+        try:
+            return found.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+    def set_limits(self, review: float | None, ng: float | None) -> Limits:
+        """Use other limits from the next part on, until the model changes; from any thread.
+
+        Returns:
+            What was in force before.
+        """
+        before = self.slot.context.limits
+        self.between(lambda: self.slot.set_limits(review, ng))
+        return before
+
+    def answer(self, firing: Firing, reason: str, journal: int | None = None) -> None:
+        """Say that a part was not looked at, and why. From any thread."""
+        now = time.monotonic_ns()
+        times = Times(firing.mono_ns, now, now)
+        self._keep(next(self._numbers), firing, None, no_read(reason), times, journal)
 
     def _run(self) -> None:
-        self._due = time.monotonic()
         while not self._stopping.is_set() and self._turn():
             pass
 
     def _turn(self) -> bool:
         """Deal with the next part, if one comes; whether to go on."""
+        self.rounds += 1
+        self.slot.turn()
         try:
-            if self._interval_s:
-                self._interval()
+            while self._between:
+                self._between.popleft()()
+            if self._trigger is None:
+                self._next_frame()
             else:
-                self._frame()
+                self._next_firing(self._trigger)
         except EndOfSourceError:
-            log.info("stream %s: its source has ended", self.context.stream)
+            log.info("stream %s: its source has ended", self.name)
             return False
         except Exception as error:  # noqa: BLE001 - a live camera is worth another try
             if self.source.finite:
                 self.failure = str(error)
                 return False
-            log.warning("stream %s: %s", self.context.stream, error)
+            log.warning("stream %s: %s", self.name, error)
             self._stopping.wait(RETRY_S)
         return True
 
-    def _frame(self) -> None:
+    def _copy(self) -> Frame | None:
+        """The newest frame: the one just looked at, or where none is taken, one for this."""
+        if self._trigger is not None and not self.source.finite:
+            self._take(POLL_S)
+        return None if self._newest is None else self._newest.copy()
+
+    def _take(self, timeout_s: float) -> Shot | None:
+        shot = self.source.take(timeout_s)
+        # Valid until the next one is taken.
+        self._newest = None if shot is None else shot.frame
+        return shot
+
+    def _next_frame(self) -> None:
         """Every frame is a part."""
-        shot = self.source.take(POLL_S)
-        if shot is not None:
-            self._part(Trigger(kind="frame", mono_ns=shot.mono_ns), shot)
-
-    def _interval(self) -> None:
-        """One part every so many seconds."""
-        wait = self._due - time.monotonic()
-        if wait > 0 and self._stopping.wait(wait):
+        shot = self._take(POLL_S)
+        if shot is None or self.paused or self._is_too_soon():
             return
-        trigger = Trigger(kind="interval", mono_ns=time.monotonic_ns())
-        self._due = max(self._due + self._interval_s, time.monotonic())
-        self._part(trigger, self._take_after(trigger.mono_ns))
+        why = self._why_not(shot)
+        self._part(Firing(kind="frame", mono_ns=shot.mono_ns), shot, why)
 
-    def _take_after(self, mono_ns: int) -> Shot | None:
-        """A frame that was captured after the trigger, or None."""
-        until = time.monotonic() + PATIENCE_S
+    def _is_too_soon(self) -> bool:
+        """Whether a live camera without a model need not say so again yet."""
+        if not self.slot.vacant or self.source.finite:
+            return False
+        now = time.monotonic()
+        if now < self._vacant_at:
+            return True
+        self._vacant_at = now + VACANT_S
+        return False
+
+    def _next_firing(self, trigger: Trigger) -> None:
+        """A part is there when the trigger says so."""
+        fired = trigger.wait(POLL_S)
+        if fired is None:
+            return
+        firing, journal = fired
+        if self.paused:
+            if journal is not None:
+                self.answer(firing, "paused", journal)
+            return
+        try:
+            shot, why = self._take_after(firing)
+        except Exception as error:
+            if journal is not None:
+                ended = isinstance(error, EndOfSourceError)
+                self.answer(firing, "no_frame" if ended else f"error:{error}", journal)
+            raise
+        self._part(firing, shot, why, journal)
+
+    def _take_after(self, firing: Firing) -> tuple[Shot | None, str | None]:
+        """A frame to trust that was captured after the trigger; or None, and why there is none."""
+        until = time.monotonic() + PATIENCE_S + self._delay_ns / 1e9
+        why: str | None = "no_frame"
         while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
-            shot = self.source.take(min(left, POLL_S))
-            if shot is not None and (self.source.finite or shot.mono_ns >= mono_ns):
-                return shot
+            shot = self._take(min(left, POLL_S))
+            if shot is None:
+                continue
+            if self.source.finite:
+                return shot, None
+            delay_ns = 0 if shot.stamp == "driver" else self._delay_ns
+            if shot.mono_ns - delay_ns < firing.mono_ns:
+                continue
+            why = self._why_not(shot)
+            if why is None:
+                return shot, None
+        return None, why
+
+    def _why_not(self, shot: Shot) -> str | None:
+        """Why a frame can't be trusted; None if it can."""
+        if shot.flagged is not None:
+            self.faults["flagged"] += 1
+            return f"camera:{shot.flagged}"
+        if not self.source.finite and shot.mono_ns <= self._newest_ns:
+            self.faults["stale"] += 1
+            return "camera:stale"
+        self._newest_ns = shot.mono_ns
         return None
 
-    def _part(self, trigger: Trigger, shot: Shot | None) -> None:
-        """Look at one part and hand over its result."""
-        self._n += 1
+    def _part(
+        self, firing: Firing, shot: Shot | None, why: str | None, journal: int | None = None
+    ) -> None:
+        """Look at one part, unless there is a reason why not, and hand over its result."""
+        number = next(self._numbers)
         begun = time.monotonic_ns()
-        captured = trigger.mono_ns if shot is None else shot.mono_ns
-        answer, preprocess_ms, invoke_ms = self._answer(shot)
+        captured = firing.mono_ns if shot is None else shot.mono_ns
+        answer, preprocess_ms, invoke_ms = self._look(shot, why)
         times = Times(captured, begun, time.monotonic_ns(), preprocess_ms, invoke_ms)
         try:
-            taken = self._keep(trigger, shot, answer, times)
+            self._keep(number, firing, shot if why is None else None, answer, times, journal)
         except (LinesideError, UnicodeError) as error:  # it can't be sent as it is
-            taken = self._keep(trigger, None, no_read(f"error:{error}"), times)
-        if taken:
-            self.results += 1
+            self._keep(number, firing, None, no_read(f"error:{error}"), times, journal)
 
-    def _keep(self, trigger: Trigger, shot: Shot | None, answer: Answer, times: Times) -> bool:
+    def _keep(
+        self,
+        number: int,
+        firing: Firing,
+        shot: Shot | None,
+        answer: Answer,
+        times: Times,
+        journal: int | None,
+    ) -> None:
         result = assemble(
-            self.context,
-            n=self._n,
-            trigger=trigger,
+            self.slot.context,
+            n=number,
+            firing=firing,
             shot=shot,
             answer=answer,
             times=times,
             clock_synced=clock_synced(),
+            source=self.source,
         )
-        return self._put(result, wait=self.source.finite)
+        self.handing = self.source.finite
+        try:
+            kept = self._put(result, wait=self.source.finite, journal=journal)
+        finally:
+            self.handing = False
+        with self._counting:  # `answer` comes by other threads
+            self.results += kept
+            self.refused += not kept
+            if kept:
+                latency = result.latency_ms
+                self.tally.note(answer.verdict, invoke_ms=latency.invoke, total_ms=latency.total)
 
-    def _answer(self, shot: Shot | None) -> tuple[Answer, float, float]:
+    def _look(self, shot: Shot | None, why: str | None) -> tuple[Answer, float, float]:
         """The verdict, and the milliseconds of preprocessing and inference."""
-        if shot is None:
-            return no_read("no_frame"), 0.0, 0.0
+        if shot is None or why is not None:
+            return no_read(why or "no_frame"), 0.0, 0.0
         if shot.frame is None:
             return no_read(f"unreadable:{shot.problem}"), 0.0, 0.0
         try:
-            found = self._inspector.inspect(check_frame(shot.frame), self.context.roi)
+            found = self.slot.inspect(check_frame(shot.frame), self.slot.context.roi)
         except LinesideError as error:
             return no_read(f"error:{error}"), 0.0, 0.0
         except Exception as error:  # a part without an answer is a no_read, whatever the reason
-            log.exception("stream %s: a frame could not be looked at", self.context.stream)
+            log.exception("stream %s: a frame could not be looked at", self.name)
             return no_read(f"error:{type(error).__name__}:{error}"), 0.0, 0.0
         return found.answer, found.preprocess_ms, found.invoke_ms

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from lineside import __version__
-from lineside.messages import Health, LoadedModel, Status, StreamHealth, encode
-from lineside.mqtt import Outgoing
+from lineside.messages import Health, Status, StreamHealth, encode
+from lineside.mqtt import MqttClient, Outgoing
 from lineside.settings import Settings
 from lineside.topics import Topics
 from lineside_agent.clock import clock_synced
 from lineside_agent.keeper import Keeper
+from lineside_agent.models import Roster
 from lineside_agent.publisher import Publisher
 from lineside_agent.stream import Stream
+from lineside_agent.supervision import read_device
 
 log = logging.getLogger(__name__)
 
 STATUS_S: Final = 2.0
 """Seconds between two status messages at least, where only the ledger has changed."""
-
-_TEMPERATURE: Final = Path("/sys/class/thermal/thermal_zone0/temp")
 
 
 class Voice:
@@ -38,7 +37,8 @@ class Voice:
         streams: whose cameras to watch and whose models to name.
         keeper: for the ledger and its problem.
         publisher: for what the broker refuses.
-        send: gives a message to the MQTT client.
+        roster: for the models in use, and what is wrong with them.
+        client: of the broker.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class Voice:
         streams: Sequence[Stream],
         keeper: Keeper,
         publisher: Publisher,
-        send: Callable[[Outgoing], None],
+        roster: Roster,
+        client: MqttClient,
     ) -> None:
         self._station = settings.station
         self._topics = Topics(settings.station.site, settings.station.name, settings.mqtt.prefix)
@@ -57,22 +58,12 @@ class Voice:
         self._folder = Path(settings.outbox.path).parent
         self._boot = boot
         self._streams = streams
-        # Two streams may share a model.
-        models = {model.digest: (model, s.context) for s in streams for model in s.context.models}
-        self._models = [
-            LoadedModel(
-                role=model.role,
-                name=model.name,
-                version=model.version,
-                digest=model.digest,
-                parity=context.parity,
-            )
-            for model, context in models.values()
-        ]
-        self._xnnpack = {s.context.models[0].name: s.context.xnnpack for s in streams}
         self._keeper = keeper
         self._publisher = publisher
-        self._send = send
+        self._roster = roster
+        self._client = client
+        self._send = client.publish
+        self._fault: str | None = None
         now = time.monotonic()
         self._began = self._counted_at = now
         self._health_at = now + self._health_s
@@ -94,11 +85,12 @@ class Voice:
         """Say that the station stopped because it was told to."""
         self._say(self._status("offline", ["stopped"]))
 
-    def tick(self, *, connected: bool) -> None:
+    def tick(self) -> None:
         """Look at what has changed, and say it. While there is no connection, nothing is said."""
         self._watch_cameras()
         self._watch_refusals()
-        if not connected:
+        self._watch_broker()
+        if not self._client.connected:
             return
         now = time.monotonic()
         status = self._now()
@@ -125,7 +117,7 @@ class Voice:
             reasons=reasons,
             delivery=self._publisher.delivery,
             version=__version__,
-            models=self._models,
+            models=self._roster.loaded,
             ledger=self._keeper.ledger,
         )
 
@@ -139,6 +131,8 @@ class Voice:
         reasons += [
             f"stream_failed:{stream.context.stream}" for stream in self._streams if stream.failure
         ]
+        reasons += [f"paused:{stream.name}" for stream in self._streams if stream.paused]
+        reasons += self._roster.reasons
         if self._keeper.problem is not None:
             reasons.append(f"outbox:{self._keeper.problem}")
         if self._publisher.refusal is not None:
@@ -169,6 +163,13 @@ class Voice:
             self._keeper.event("results_refused", message, reason=refusal)
         self._refusal = refusal
 
+    def _watch_broker(self) -> None:
+        """What keeps us away from the broker and has a name: it is told once we are there."""
+        fault = self._client.fault
+        if fault is not None and fault != self._fault:
+            self._keeper.event("broker_fault", self._client.error or fault, reason=fault)
+        self._fault = fault or self._fault
+
     def _health(self, now: float) -> Health:
         seconds = now - self._counted_at
         self._counted_at = now
@@ -180,11 +181,14 @@ class Voice:
                     stream=name,
                     results=results,
                     dropped_frames=stream.source.dropped,
+                    overflows=stream.overflows,
+                    faults=dict(stream.faults),
                     rate_hz=round((results - self._counted[name]) / seconds, 3),
                     camera=stream.source.state,
                 )
             )
             self._counted[name] = results
+        device = read_device(self._folder)
         return Health(
             site=self._station.site,
             station=self._station.name,
@@ -192,23 +196,11 @@ class Voice:
             uptime_s=round(now - self._began, 1),
             streams=streams,
             outbox_pending=self._keeper.pending,
-            disk_free_mb=_disk_free_mb(self._folder),
-            cpu_temperature_c=_cpu_temperature_c(),
+            disk_free_mb=round((device.disk_free or 0) / 1e6, 1),
+            cpu_temperature_c=device.cpu_temperature_c,
+            throttled=device.throttled,
             clock_synced=clock_synced(),
-            xnnpack=self._xnnpack,
+            xnnpack={
+                model.name: s.context.xnnpack for s in self._streams for model in s.context.models
+            },
         )
-
-
-def _disk_free_mb(folder: Path) -> float:
-    try:
-        return round(shutil.disk_usage(folder).free / 1e6, 1)
-    except OSError:
-        return 0.0
-
-
-def _cpu_temperature_c() -> float | None:
-    """The first thermal zone, which is the CPU on a Raspberry Pi and a Jetson."""
-    try:
-        return int(_TEMPERATURE.read_text()) / 1000
-    except (OSError, ValueError):
-        return None

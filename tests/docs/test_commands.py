@@ -58,7 +58,7 @@ class Station:
             "trigger": trigger_op(self._fire),
             "replay": Replays(TOPICS, self.keeper.ask, self.publisher.replay),
             "snapshot": self.snapshots,
-            "set_limits": limits_op(self._set_limits, self.audit),
+            "set_limits": limits_op(self._set_limits, self.audit, self._tell),
         }
         self.desk = Desk(
             TOPICS,
@@ -76,6 +76,9 @@ class Station:
     def _set_limits(self, _stream: str, review: float | None, ng: float | None) -> Limits:
         before, self.limits = self.limits, (review, ng)
         return before
+
+    def _tell(self, kind: str, _message: str, **_details: object) -> None:
+        assert kind == "limits_changed"
 
     def _newest(self, _stream: str) -> Frame:
         return np.zeros((1080, 1920, 3), np.uint8)

@@ -347,15 +347,8 @@ model = "cells"
 def test_what_is_wrong_is_one_line_before_anything_starts(
     tmp_path: Path, photos: Path, bundle_folder: Path
 ) -> None:
-    changed = tmp_path / "changed"
-    shutil.copytree(bundle_folder, changed)
-    model = changed / "model.tflite"
-    data = bytearray(model.read_bytes())
-    data[len(data) // 2] ^= 1
-    model.write_bytes(data)
     good = {"url": "mqtt://127.0.0.1:1", "bundle": bundle_folder, "source": f"images:{photos}"}
     for changes, text in [
-        ({"bundle": changed}, "sha256"),
         ({"source": f"images:{tmp_path}/nowhere"}, "camera 'top': no folder"),
         ({"source": "gst:videotestsrc"}, "source 'gst:videotestsrc' is none of images:…"),
         ({"mqtt": 'user = "x"'}, "unknown key 'user' in mqtt, did you mean 'username'?"),
@@ -366,6 +359,29 @@ def test_what_is_wrong_is_one_line_before_anything_starts(
         assert len(errors) == 1, done.stderr
         assert text in errors[0]
         assert not (tmp_path / "state" / "outbox.sqlite").exists()
+
+
+@pytest.mark.broker
+def test_without_a_model_every_part_is_a_no_read(
+    broker: Mosquitto, tmp_path: Path, photos: Path, bundle_folder: Path
+) -> None:
+    """The line goes on, and says so: never a guess, never silence."""
+    changed = tmp_path / "changed"
+    shutil.copytree(bundle_folder, changed)
+    model = changed / "model.tflite"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    config = write_config(tmp_path, url=broker.url, bundle=changed, source=f"images:{photos}")
+    with Listener(broker.url) as listener:
+        Agent(read_settings(config)).run()
+        wait_for(lambda: "offline stopped" in listener.states())
+    results = listener.of(Result)
+    assert {(r.verdict, *r.reasons) for r in results} == {("no_read", "no_model")}
+    assert len(results) == len(list(photos.iterdir()))
+    assert "degraded no_model:cells" in listener.states()
+    refused = next(e for e in listener.events() if e.kind == "model_refused")
+    assert "sha256" in refused.message
 
 
 @pytest.mark.broker

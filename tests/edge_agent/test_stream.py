@@ -16,9 +16,11 @@ from lineside.inspector import Inspection
 from lineside.messages import Limits, Result, Trigger, decode, encode
 from lineside.settings import StationSettings
 from lineside_agent.assemble import Context, Times, assemble
+from lineside_agent.models import Post, Slot
 from lineside_agent.sources import Shot
 from lineside_agent.sources.memory import MemorySource
 from lineside_agent.stream import Stream
+from lineside_agent.triggers import Firing
 from tests.support.broker import wait_for
 from tests.support.examples import BOOT, MODEL
 
@@ -37,7 +39,8 @@ CONTEXT = Context(
 FRAME = np.zeros((24, 32, 3), np.uint8)
 NG = Answer("ng", ("score>=ng",), "crack", 0.91, (("crack", 0.91), ("ok", 0.09)))
 NOW = datetime(2026, 11, 21, 17, 3, 11, tzinfo=timezone.utc)
-TRIGGER = Trigger(kind="frame", mono_ns=5_000_000)
+FIRING = Firing(kind="frame", mono_ns=5_000_000)
+SOURCE = MemorySource("cam0", [])
 TIMES = Times(5_000_000, 6_200_000, 9_000_000, 0.4, 0.3)
 
 
@@ -45,11 +48,12 @@ def test_assemble_a_verdict() -> None:
     result = assemble(
         CONTEXT,
         n=7,
-        trigger=TRIGGER,
+        firing=FIRING,
         shot=Shot(FRAME, 5_000_000, NOW, "7.png"),
         answer=NG,
         times=TIMES,
         clock_synced=True,
+        source=SOURCE,
     )
     assert (result.part.n, result.part.id) == (7, "7.png")
     assert (result.verdict, result.label, result.score) == ("ng", "crack", 0.91)
@@ -69,11 +73,12 @@ def test_assemble_without_a_frame() -> None:
         result = assemble(
             CONTEXT,
             n=1,
-            trigger=TRIGGER,
+            firing=FIRING,
             shot=given,
             answer=no_read("unreadable:" + "x" * 1000),
             times=TIMES,
             clock_synced=False,
+            source=SOURCE,
         )
         assert (result.verdict, result.label, result.score) == ("no_read", None, None)
         assert (result.captured_at, result.inputs, result.part.id) == (None, [], part_id)
@@ -94,15 +99,24 @@ class Looks:
             raise self.say
         return Inspection(self.say, 0.5, 0.25)
 
+    def set_limits(self, review: float | None, ng: float | None) -> None:
+        self.limits = (review, ng)
+
+
+def slot(looks: Looks) -> Slot:
+    return Slot(Post(looks, CONTEXT), None, lambda _: None)
+
 
 class Kept:
     """Keeps results in a list, as a keeper would."""
 
     def __init__(self) -> None:
         self.results: list[Result] = []
+        self.journals: list[int | None] = []
 
-    def put(self, result: Result, *, wait: bool) -> bool:
+    def put(self, result: Result, *, wait: bool, journal: int | None = None) -> bool:
         assert wait  # all sources here are finite
+        self.journals.append(journal)
         result.seq = len(self.results) + 1
         encode(result)
         self.results.append(result)
@@ -118,7 +132,7 @@ def run(
     until: Callable[[list[Result]], bool] | None = None,
 ) -> tuple[list[Result], Stream]:
     kept = Kept()
-    stream = Stream(CONTEXT, MemorySource("cam0", frames, rate=rate), trigger, looks, kept.put)
+    stream = Stream(slot(looks), MemorySource("cam0", frames, rate=rate), trigger, kept.put)
     stream.open()
     stream.start()
     wait_for(lambda: stream.ended or (until is not None and until(kept.results)))
@@ -181,14 +195,14 @@ def test_an_answer_that_can_not_be_sent_becomes_a_no_read() -> None:
 
 def test_an_answer_that_is_too_long_becomes_a_no_read() -> None:
     class Narrow(Kept):
-        def put(self, result: Result, *, wait: bool) -> bool:
+        def put(self, result: Result, *, wait: bool, journal: int | None = None) -> bool:
             if result.verdict != "no_read":
                 msg = "a message of 99999 bytes is not kept"
                 raise MessageError(msg)
-            return super().put(result, wait=wait)
+            return super().put(result, wait=wait, journal=journal)
 
     kept = Narrow()
-    stream = Stream(CONTEXT, MemorySource("cam0", [FRAME]), "frame", Looks(), kept.put)
+    stream = Stream(slot(Looks()), MemorySource("cam0", [FRAME]), "frame", kept.put)
     stream.open()
     stream.start()
     wait_for(lambda: stream.ended)

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from lineside.keys import KeyPair, new_key_pair
+from lineside.settings import read_settings
+from lineside_agent.commands import Audit
+from lineside_agent.models import Roster
 from tests.support.bundles import edit_manifest
 from tests.support.command import lineside
+from tests.support.examples import BOOT
 from tests.support.signing import sign_by_hand
 from tests.support.station import write_config
 
@@ -71,15 +75,15 @@ def sign_by_a_stranger(folder: Path) -> None:
         (sign_by_a_stranger, "it was signed by the key"),
     ],
 )
-def test_the_agent_does_not_start_on_it(
+def test_the_agent_does_not_use_it(
     folder: Path, key: KeyPair, tmp_path: Path, spoil: Callable[[Path], None], message: str
 ) -> None:
     spoil(folder)
     config = station(tmp_path, folder, str(key.public))
-    done = lineside("agent", "run", config, ok=False)
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert f"{folder} is refused: {message}" in error
-    assert not (tmp_path / "state" / "outbox.sqlite").exists()
+    roster = Roster(read_settings(config), BOOT, lambda *_, **__: None, Audit(tmp_path / "a", BOOT))
+    roster.begin()
+    assert roster.reasons == ["no_model:cells"]
+    assert [slot.vacant for slot in roster.slots.values()] == [True]
     done = lineside("agent", "check", config, "--no-broker", ok=False)
     assert message in next(line for line in done.stdout.splitlines() if "WRONG" in line)
 

@@ -115,13 +115,18 @@ def _answer(reply: Reply, drafted: Answered, *, on_disk: bool) -> None:
         reply.refuse("the trigger could not be kept: the disk can't be written; send it anew")
 
 
-def limits_op(set_limits: Callable[[str, float | None, float | None], Limits], audit: Audit) -> Op:
+def limits_op(
+    set_limits: Callable[[str, float | None, float | None], Limits],
+    audit: Audit,
+    tell: Callable[..., object],
+) -> Op:
     """`set_limits`: other limits than the bundle's, until the agent is started again.
 
     Args:
         set_limits: takes the stream, review and ng, and returns what was in force before; raises
             InputError for an unknown stream.
         audit: notes it.
+        tell: reports it as an event: `lineside_agent.keeper.Keeper.event`.
     """
 
     def op(request: Request, reply: Reply) -> None:
@@ -140,7 +145,16 @@ def limits_op(set_limits: Callable[[str, float | None, float | None], Limits], a
             before=before,
             after=after,
         )
-        reply.ok(stream=args.stream, before=_named(before), after=_named(after))
+        changed = {"before": _named(before), "after": _named(after)}
+        tell(
+            "limits_changed",
+            f"stream {args.stream}: {command.requester} has set the limits to review "
+            f"{args.review}, ng {args.ng}",
+            stream=args.stream,
+            by=command.requester,
+            **changed,
+        )
+        reply.ok(stream=args.stream, **changed)
 
     return op
 

@@ -152,7 +152,7 @@ class Slot:
     @property
     def vacant(self) -> bool:
         """Whether there is no model."""
-        return self._post.manifest is None
+        return isinstance(self._post.looks, Nobody)
 
     @property
     def old(self) -> Post | None:

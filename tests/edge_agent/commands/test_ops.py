@@ -32,6 +32,7 @@ class Station:
     def __init__(self) -> None:
         self.paused = False
         self.limits: Limits = (0.35, 0.6)
+        self.told: list[tuple[str, str, dict[str, object]]] = []
         self.frame: Frame | None = None
         self.fired: list[tuple[Firing, Kept, Callable[[bool], None]]] = []
         self.room = True
@@ -49,6 +50,9 @@ class Station:
         self._check(stream)
         before, self.limits = self.limits, (review, ng)
         return before
+
+    def tell(self, kind: str, message: str, **details: object) -> None:
+        self.told.append((kind, message, details))
 
     def newest(self, stream: str) -> Frame | None:
         self._check(stream)
@@ -75,7 +79,7 @@ def counter(tmp_path: Path, station: Station) -> Iterator[Counter]:
         "pause": pause_op(station.set_paused, paused=True),
         "resume": pause_op(station.set_paused, paused=False),
         "trigger": trigger_op(station.fire),
-        "set_limits": limits_op(station.set_limits, audit),
+        "set_limits": limits_op(station.set_limits, audit, station.tell),
         "snapshot": snapshots,
     }
     audit.start()
@@ -105,6 +109,13 @@ def test_limits(counter: Counter, station: Station) -> None:
         "after": {"review": 0.2, "ng": None},
     }
     assert station.limits == (0.2, None)
+    kind, message, details = station.told[0]
+    assert (kind, details["by"], details["after"]) == (
+        "limits_changed",
+        "counter",
+        {"review": 0.2, "ng": None},
+    )
+    assert "counter has set the limits to review 0.2, ng None" in message
 
 
 @pytest.mark.parametrize(
