@@ -167,8 +167,8 @@ def measure(folder: Path, long: int, rows: int) -> str:
             "",
             (
                 f"`keeper.put` over one row, one commit: {ratio:.1f} times (asked: 10). With the "
-                f"long backlog, to enqueue costs {median(puts[1]) / median(puts[0]):.2f} and to drain "
-                f"{median(drains[1]) / median(drains[0]):.2f} times as much (asked: at most 1.2). "
+                f"long backlog, to enqueue costs {median(puts[1]) / median(puts[0]):.2f} and to "
+                f"drain {median(drains[1]) / median(drains[0]):.2f} times as much (at most 1.2). "
                 "Drained into a broker in memory, so that only the outbox's own cost counts; each "
                 "measurement enqueues and then drains as many rows, so that the backlog stays."
             ),

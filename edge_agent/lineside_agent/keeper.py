@@ -229,7 +229,8 @@ class Keeper:
     @property
     def bytes(self) -> int:
         """What the outbox's files use of the disk."""
-        return self._room.aside + size(self._path)
+        reserve = self._room.reserve if self._room.held else 0
+        return size(self._path) + self._room.aside + reserve
 
     @property
     def waiting(self) -> int:

@@ -128,8 +128,8 @@ def test_after_a_kill_the_event_says_what_may_be_missing(path: Path, after: int)
         for n in accepted:
             has_result = n % 20 == 0 and n - (n + 10) // 20 <= on_disk
             assert (n in left) != has_result
-        for number, name, _ in it.keeper.unanswered:
-            assert it.put(1, stream=name, journal=number) == 1
+        for journal, name, _ in it.keeper.unanswered:
+            assert it.put(1, stream=name, journal=journal) == 1
         assert it.keeper.unanswered == []
         it.drain()
         assert it.keeper.ledger[-1].last in {0, on_disk}
@@ -191,13 +191,13 @@ def test_an_interval_of_zero_commits_at_once(path: Path) -> None:
         began = time.monotonic()
         for n in range(1, 51):
             it.put(1)
-            wait_for(lambda n=n: len(it.broker.results) == n)  # type: ignore[misc]
+            wait_for(lambda n=n: len(it.broker.results) == n)
         at_once = time.monotonic() - began
     with Keeping(path, commit_ms=100) as it:
         began = time.monotonic()
         for n in range(1, 6):
             it.put(1)
-            wait_for(lambda n=n: len(it.broker.results) == n)  # type: ignore[misc]
+            wait_for(lambda n=n: len(it.broker.results) == n)
         later = time.monotonic() - began
     assert at_once / 50 < 0.1
     assert later >= 0.4

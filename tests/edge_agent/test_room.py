@@ -102,14 +102,12 @@ def test_while_somebody_else_fills_the_disk_results_wait(
         it.drain()
         reserve = disk / "outbox.sqlite.reserve"
         assert reserve.exists()
-        for episode in range(1, 4):
+        for episode in (1, 2):
             ballast = fill_up(disk)
-            while it.keeper.problem is None:
-                it.put(20)
-                wait_for(lambda: it.keeper.problem is not None or it.keeper.waiting == 0)
+            wait_for(lambda: it.put(9, wait=False) >= 0 and it.keeper.problem is not None)
             assert "the disk is full" in (it.keeper.problem or "")
             # The reserve lets the event out while the disk is still full.
-            wait_for(lambda n=episode: it.broker.kinds().count("outbox_failed") == n)  # type: ignore[misc]
+            wait_for(lambda n=episode: it.broker.kinds().count("outbox_failed") == n)
             assert it.keeper.accept("top", b"{}") is None
             waits = sum(it.put(1, wait=False) for _ in range(600))
             assert waits < 600
@@ -117,10 +115,10 @@ def test_while_somebody_else_fills_the_disk_results_wait(
             wait_for(lambda: it.keeper.problem is None)
             assert reserve.exists()
             it.drain()
-            wait_for(lambda n=episode: it.broker.kinds().count("results_lost") == n)  # type: ignore[misc]
+            wait_for(lambda n=episode: it.broker.kinds().count("results_lost") == n)
             event = [e for e in it.broker.events if e.kind == "results_lost"][-1]
             assert event.details == {"dropped": {"top": 600 - waits}}
-        assert it.broker.kinds().count("outbox_back") == 3
+        assert it.broker.kinds().count("outbox_back") == 2
         last = it.keeper.ledger[0].last
         wait_for(lambda: it.keeper.ledger[0].last == len(it.broker.results) >= last)
         assert it.broker.results == keys(it, len(it.broker.results))
