@@ -280,6 +280,8 @@ class MqttClient:
                 if self.connected:
                     with full_segments(sock, burst=len(self._queue) > 1):
                         self._send(client)
+                    if client.socket() is not sock:
+                        break  # sending has found that it is lost
                 elif time.monotonic() - opened > CONNECT_S:
                     raise BrokerError(faults.silence_line(self._mqtt, CONNECT_S))
                 if self._stopping.is_set() and self._may_leave():

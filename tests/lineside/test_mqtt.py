@@ -16,6 +16,7 @@ from lineside.errors import SettingsError
 from lineside.mqtt import Delivery, Hooks, Incoming, MqttClient, Outgoing
 from lineside.mqtt.packets import MAX_PACKET_BYTES
 from lineside.settings import MqttSettings
+from tests.faults.proxy import Proxy
 from tests.support.broker import Mosquitto, free_port, rude_server, wait_for
 from tests.support.pki import Pki, broker_certificate, make_pki
 from tests.support.relay import Relay
@@ -138,6 +139,24 @@ def test_a_cut_line_heals_and_subscriptions_are_renewed(
         wait_for(lambda: mosquitto.log.count("Received SUBSCRIBE from inbox") == 2)
         assert send(client, "a/b", b"2").ok
         wait_for(lambda: inbox.payloads == [b"1", b"2"])
+
+
+@pytest.mark.broker
+def test_a_reset_in_the_middle_of_sending_is_a_lost_connection_like_any_other(
+    mosquitto: Mosquitto, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some of these resets are noticed while a packet is being sent."""
+    done: list[Delivery] = []
+    with Proxy(mosquitto.port) as proxy:
+        client = connect(f"mqtt://127.0.0.1:{proxy.port}")
+        for _ in range(30):
+            wait_for(lambda: client.connected)
+            for _ in range(40):
+                client.publish(Outgoing("a/b", b"x" * 1000, on_done=done.append))
+            proxy.reset()
+        wait_for(lambda: len(done) == 1200, 30)
+        assert proxy.resets >= 10
+    assert "unforeseen" not in caplog.text
 
 
 @pytest.mark.broker
