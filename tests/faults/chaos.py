@@ -72,7 +72,7 @@ def _args(kind: str, chance: random.Random, streams: Sequence[str]) -> dict[str,
             "blind_s": seconds(0.1, 0.6) if chance.random() < 0.5 else 0.0,
             "for_s": seconds(0.0, 0.5),
         },
-        "reset": lambda: {"line": chance.choice(("line", "line", "far"))},
+        "reset": lambda: {"line": chance.choice(("line", "line", "line", "line", "far"))},
         "stall": lambda: {"line": chance.choice(("line", "far")), "for_s": seconds(0.1, 2.0)},
         "disk_full": lambda: {"for_s": seconds(0.2, 2.5)},
         "clock": lambda: {"offset": chance.choice(("+1y", "-1y", "+0"))},
@@ -200,11 +200,11 @@ class Chaos:
 
     def _reset(self, line: str) -> None:
         proxy = getattr(self._plant, line)
-        for _ in range(1000):  # it may just be connecting
+        for _ in range(6000):  # it may just be waiting to connect again
             if proxy.reset():
                 return
             time.sleep(0.01)
-        msg = f"nobody has connected to the proxy {line!r} for 10 s"
+        msg = f"nobody has connected to the proxy {line!r} for 60 s"
         raise AssertionError(msg)
 
     def _stall(self, line: str, for_s: float) -> None:

@@ -11,8 +11,8 @@ from typing import Final
 
 from tests.faults import cameras
 from tests.faults.chaos import Chaos, make_schedule
-from tests.faults.counting import History, judge
-from tests.faults.plant import Plant, Wanted
+from tests.faults.counting import History, judge, lines
+from tests.faults.plant import DEATHS, Plant, Wanted
 from tests.faults.truth import Truth
 from tests.faults.witness import Repairer, Witness
 
@@ -165,7 +165,7 @@ def _settle(
         there = repairer.history.heard(truth.accepted) == len(truth.accepted)
         return there and repairer.missing == 0
 
-    while not whole() and time.monotonic() - began < seconds:
+    while not whole() and time.monotonic() - began < seconds and len(plant.died) < DEATHS:
         plant.look()
         time.sleep(0.05)
     outcome.figures["seconds until all was there"] = round(time.monotonic() - began, 1)
@@ -220,10 +220,19 @@ def _judge(
         found, counts = cameras.check(seen, plant.folder / name)
         wrong += found
         outcome.cameras += counts
-    wrong += [f"died: {how}" for how in plant.died]
-    if "Traceback" in plant.log:
-        at = plant.log.index("Traceback")
-        wrong.append(f"traceback: {plant.log[at : at + 2000]}")
+    wrong += lines("died", plant.died)
+    wrong += lines("traceback", tracebacks(plant.log))
+
+
+def tracebacks(log: str) -> list[str]:
+    """The tracebacks in a log, each in one line: a plant's log has none, whatever happens."""
+    found = []
+    for part in log.split("Traceback (most recent call last):\n")[1:]:
+        inside = part.split("\n")
+        end = next((n for n, line in enumerate(inside) if line[:1] != " "), 0)
+        files = [line.strip() for line in inside[:end] if line.startswith("  File ")]
+        found.append(f"{inside[end]} at {files[-1] if files else '?'}")
+    return found
 
 
 def _judge_models(outcome: Outcome, answers: list[tuple[str, bool, str]], history: History) -> None:

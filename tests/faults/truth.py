@@ -30,6 +30,9 @@ WINDOW: Final = 12
 PERIOD_S: Final = 0.0125
 """Seconds between two new triggers of one requester; a station takes 100 a second."""
 
+REFUSED_S: Final = 0.2
+"""Seconds that a requester waits after a refusal."""
+
 SITE: Final = "lineside/ulm/press4"
 """The station, as its topics begin."""
 
@@ -161,12 +164,14 @@ class Truth:
 
     def _answered(self, topic: str, payload: bytes) -> None:
         response = json.loads(payload)
-        trigger = self._open[topic.rpartition("/")[2]].pop(response["id"], None)
+        requester = topic.rpartition("/")[2]
+        trigger = self._open[requester].pop(response["id"], None)
         if trigger is None:
             return  # answered before
         if response["ok"]:
             self.accepted[trigger.id] = trigger.stream
         else:
+            self._next_at[requester] = time.monotonic() + REFUSED_S
             self.refused[trigger.id] = response["reason"]
             self.reasons[response["reason"].split(":")[0]] += 1
 
