@@ -80,6 +80,11 @@ class Belt:
         self._random = np.random.default_rng(self.seed)
         self._grain = self._random.normal(0, 1, 2_000_003).astype(np.float32)
 
+    @property
+    def left(self) -> int:
+        """Where the newest part begins."""
+        return round(self._at) - self.parts[self._part % len(self.parts)].shape[1]
+
     def frame(self) -> Frame:
         """The next one: uint8, 180 x 320 x 3."""
         self._count += 1
@@ -87,7 +92,7 @@ class Belt:
         if self.moving:
             self._at += self.speed
         part = self.parts[self._part % len(self.parts)]
-        left = round(self._at) - part.shape[1]
+        left = self.left
         if self.loaded or 0 < left < SIZE[0]:
             self._draw(light, part, left)
         if left > SIZE[0] and self.moving:
@@ -118,10 +123,12 @@ def blurred(sigma: float) -> Callable[[Floats], Floats]:
 
 
 def moved(dx: float, dy: float, degrees: float = 0.0) -> Callable[[Floats], Floats]:
-    """The camera was pushed: what comes into sight is the mirrored edge."""
+    """The camera was pushed: what comes into sight is the mirrored edge. As sharp as before."""
     matrix = cv2.getRotationMatrix2D((SIZE[0] / 2, SIZE[1] / 2), degrees, 1.0)
-    matrix[:, 2] += dx, dy
-    return lambda light: cv2.warpAffine(light, matrix, SIZE, borderMode=cv2.BORDER_REFLECT)
+    matrix[:, 2] += round(dx), round(dy)
+    return lambda light: cv2.warpAffine(
+        light, matrix, SIZE, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT
+    )
 
 
 def times(factor: float) -> Callable[[Floats], Floats]:

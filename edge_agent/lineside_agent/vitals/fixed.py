@@ -6,8 +6,8 @@ parts pass or a belt runs it is short. Looks that show nothing new are not learn
 parked under the camera for an hour is no background.
 
 `place` is the projection of a look's gradients onto the learned ones, cell by cell: 1 where the
-fixed structure is where it was, 0 where it is covered or gone. The 60 % quantile of the cells
-speaks for the picture, so that parts may cover more than half of it. A displacement is measured
+fixed structure is where it was, 0 where it is covered or gone. The 80 % quantile of the cells
+speaks for the picture, so that parts may cover most of it. A displacement is measured
 by phase correlation of the gradients' magnitudes, and holds only if the projections are better
 there: what merely covers the background is no displacement. Along a single straight edge, such as
 a rail, no displacement can be seen.
@@ -34,12 +34,16 @@ COHERENCE: Final = 0.8
 SLOPE: Final = 0.02
 """Least log slope of a fixed edge, a pixel of the sketch."""
 FEW: Final = 4
-"""Fixed samples that a cell must hold, and cells that must hold them."""
+"""Fixed samples that a cell must hold."""
+CELLS_KNOWN: Final = 8
+COLUMNS_KNOWN: Final = 6
+"""Cells that must hold them, and how many columns these must span: in a corner alone, a part would
+cover them all."""
 NOVEL_SLOPE: Final = 0.04
 NOVEL_SHARE: Final = 0.004
 """A look is new if the gradients of such a share of its samples differ by more than that from
 those of the look that was learned last."""
-QUORUM: Final = 0.6
+QUORUM: Final = 0.8
 """Quantile of the cells that speaks for the picture."""
 WHOLE: Final = 0.85
 """Mean of the cells below which a displacement is looked for."""
@@ -59,7 +63,6 @@ class Sight:
         back: `whole` is as usual, which ends a displacement.
         lost: it is far below the usual.
         shift: by how many pixels of the sketch it is displaced, 0 if it isn't or isn't found.
-        structure: samples with a strong edge, against those of what is fixed.
     """
 
     place: float | None
@@ -67,7 +70,6 @@ class Sight:
     back: bool
     lost: bool
     shift: float
-    structure: float
 
 
 class Fixed:
@@ -104,24 +106,23 @@ class Fixed:
     @property
     def known(self) -> bool:
         """Whether enough is fixed, and has been seen often enough, to judge."""
-        return self._looks >= READY_LOOKS and int(self._usable.sum()) >= FEW
+        return self._looks >= READY_LOOKS and self._enough
 
     def see(self, gx: Floats, gy: Floats) -> Sight:
         """Look for the fixed structure: float32, h x w, as `Sketcher.gradient` has it."""
         if not self.known:
-            return Sight(None, whole=0.0, back=True, lost=False, shift=0.0, structure=0.0)
+            return Sight(None, whole=0.0, back=True, lost=False, shift=0.0)
         cells = self._project(gx, gy)
         place = quantile(cells[self._usable], QUORUM)
         whole = self._whole(cells)
         usual = self._usual.quantile(0.05) if self._usual.looks >= READY_LOOKS else 1.0
         lost = usual >= 0.4 and place < LOST * usual
-        shift = structure = 0.0
+        shift = 0.0
         if whole < WHOLE:
             magnitude = self._sketcher.cv2.magnitude(gx, gy)
-            structure = float((magnitude > self._edge).mean()) / self._edges
             shift = self._displaced(gx, gy, magnitude, whole)
         back = whole >= self._usual_whole.quantile(0.05) - 0.1
-        return Sight(place, whole, back, lost, shift, structure)
+        return Sight(place, whole, back, lost, shift)
 
     def learn(self, gx: Floats, gy: Floats, sight: Sight) -> bool:
         """A healthy look; whether what is fixed may have changed."""
@@ -145,21 +146,10 @@ class Fixed:
             self._build()
         return due
 
-    def edges_in(self, count: int) -> list[tuple[int, int]]:
-        """The strongest fixed samples, one a cell: at most `count` of row and column."""
-        if not self.known:
-            return []
-        strength = np.hypot(self._rx, self._ry)
-        height, width = strength.shape
-        rows = np.linspace(0, height, CELLS[1] + 1).astype(int)
-        columns = np.linspace(0, width, CELLS[0] + 1).astype(int)
-        best: list[tuple[float, int, int]] = []
-        for row, column in np.argwhere(self._usable):
-            top, left = rows[row], columns[column]
-            block = strength[top : rows[row + 1], left : columns[column + 1]]
-            y, x = np.unravel_index(int(block.argmax()), block.shape)
-            best.append((float(block.max()), int(top + y), int(left + x)))
-        return [(y, x) for _, y, x in sorted(best, reverse=True)[:count]]
+    @property
+    def edges(self) -> list[tuple[int, int]]:
+        """The strongest fixed samples, one a cell, the strongest first: row and column."""
+        return strongest(np.hypot(self._rx, self._ry), self._usable) if self.known else []
 
     def _build(self) -> None:
         """Work out what is fixed from the means."""
@@ -172,11 +162,14 @@ class Fixed:
         a_cell = mask.size / (CELLS[0] * CELLS[1])
         self._energy = cells(self._rx**2 + self._ry**2)
         self._usable = cells(mask.astype(np.float32)) * a_cell >= FEW
+        columns = np.flatnonzero(self._usable.any(axis=0))
+        self._enough = (
+            int(self._usable.sum()) >= CELLS_KNOWN
+            and int(columns[-1] - columns[0]) + 1 >= COLUMNS_KNOWN
+        )
         self._no_cells: Floats = np.full(CELLS[::-1], np.nan, np.float32)
         magnitude = np.sqrt(self._rx**2 + self._ry**2)
-        self._edge = quantile(magnitude[mask], 0.7) if mask.any() else SLOPE
-        self._edges = max(1.0, 0.3 * int(mask.sum())) / mask.size
-        self._ceiling = 2 * self._edge
+        self._ceiling = 2 * (quantile(magnitude[mask], 0.7) if mask.any() else SLOPE)
         self._picture: Floats = np.minimum(magnitude, self._ceiling)
 
     def _project(self, gx: Floats, gy: Floats) -> Floats:
@@ -214,3 +207,25 @@ class Fixed:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The same in arrays."""
         return {"means": np.stack((self._gx, self._gy, self._square))}
+
+
+def strongest(
+    magnitude: Floats, usable: npt.NDArray[np.bool_] | None = None
+) -> list[tuple[int, int]]:
+    """The greatest sample of each cell, the greatest first: row and column.
+
+    Args:
+        magnitude: float32, h x w.
+        usable: which cells, 6 x 10; all of them by default.
+    """
+    usable = np.ones(CELLS[::-1], np.bool_) if usable is None else usable
+    height, width = magnitude.shape
+    rows = np.linspace(0, height, CELLS[1] + 1).astype(int)
+    columns = np.linspace(0, width, CELLS[0] + 1).astype(int)
+    best: list[tuple[float, int, int]] = []
+    for row, column in np.argwhere(usable):
+        top, left = rows[row], columns[column]
+        block = magnitude[top : rows[row + 1], left : columns[column + 1]]
+        y, x = np.unravel_index(int(block.argmax()), block.shape)
+        best.append((float(block.max()), int(top + y), int(left + x)))
+    return [(y, x) for _, y, x in sorted(best, reverse=True)]

@@ -10,6 +10,7 @@ picture, so that three quarters of them must have lost theirs; what covers a til
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -21,10 +22,14 @@ from lineside_agent.vitals.usual import Usual
 
 TILES: Final = 16
 SIDE: Final = 20
+FEW: Final = 4
+"""Tiles that can be judged by, at least."""
 READY_LOOKS: Final = 60
 SLOWEST: Final = 1_500
 BLURRED: Final = 0.6
 """Share of the usual sharpness below which it is suspected."""
+UNCLEAR: Final = 0.6
+"""Crispness below which a camera that has lost what is fixed is blurred, and not moved."""
 
 
 class Sharpness:
@@ -57,7 +62,7 @@ class Sharpness:
 
     def place(self, edges: list[tuple[int, int]], scale: float) -> None:
         """Put tiles onto these samples of the sketch; those that are there already stay."""
-        wanted = [(round((y + 0.5) * scale), round((x + 0.5) * scale)) for y, x in edges]
+        wanted = _spots(edges[:TILES], scale)
         old = {spot: index for index, spot in enumerate(self._places)}
         mean = np.zeros((len(wanted), SIDE, SIDE), np.float32)
         energy, looks = np.zeros((2, len(wanted)), np.float32)
@@ -70,25 +75,40 @@ class Sharpness:
 
     def measure(self, frame: Frame, sketcher: Sketcher) -> float | None:
         """The sharpness of a frame against the learned one; None while too few tiles are known."""
-        if len(self._places) < 4:
+        if len(self._places) < FEW:
             return None
-        height, width = frame.shape[:2]
-        side = min(SIDE, height, width)
-        tiles = np.zeros((len(self._places), SIDE, SIDE, 3), np.uint8)
-        for index, (y, x) in enumerate(self._places):
-            top = min(max(0, y - side // 2), height - side)
-            left = min(max(0, x - side // 2), width - side)
-            tiles[index, :side, :side] = frame[top : top + side, left : left + side]
-        value = sketcher.value(tiles.reshape(-1, SIDE, 3))
-        self._tiles = sketcher.cv2.LUT(value, LOG).reshape(-1, SIDE, SIDE)
+        self._tiles = _cut(frame, self._places, sketcher)
         self._now = _energy(self._tiles)
-        signal = _energy(self._mean)
-        noise = np.maximum(0, self._energy - signal)
-        good = (self._looks >= READY_LOOKS) & (signal > noise)
-        if int(good.sum()) < 4:
+        good, signal, noise = self._learned()
+        if int(good.sum()) < FEW:
             return None
         sharp = np.sqrt(np.maximum(0, self._now - noise)[good] / signal[good])
         return quantile(sharp, 0.75)
+
+    def crispness(
+        self, frame: Frame, edges: list[tuple[int, int]], sketcher: Sketcher
+    ) -> float | None:
+        """The sharpness of a frame's own strongest edges against that of the fixed ones.
+
+        It tells a camera that sees something else from one that sees nothing clearly.
+
+        Args:
+            frame: uint8, height x width x 3.
+            edges: row and column of the sketch, the strongest first.
+            sketcher: of these frames.
+        """
+        good, signal, noise = self._learned()
+        if int(good.sum()) < FEW or not edges:
+            return None
+        now = _energy(_cut(frame, _spots(edges[:TILES], sketcher.scale), sketcher))
+        left = max(0.0, quantile(now, 0.7) - float(np.median(noise)))
+        return math.sqrt(left / float(np.median(signal[good])))
+
+    def _learned(self) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
+        """Which tiles can be judged by, their energy and that of their noise."""
+        signal = _energy(self._mean)
+        noise = np.maximum(0, self._energy - signal)
+        return (self._looks >= READY_LOOKS) & (signal > noise), signal, noise
 
     def blurred(self, sharpness: float | None, *, already: bool) -> bool:
         """Whether a sharpness is far below the usual."""
@@ -117,6 +137,25 @@ class Sharpness:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The same in arrays."""
         return {"tiles": self._mean, "energy": self._energy, "tile_looks": self._looks}
+
+
+def _spots(edges: list[tuple[int, int]], scale: float) -> list[tuple[int, int]]:
+    """Samples of the sketch as pixels of the frame: row and column."""
+    return [(round((y + 0.5) * scale), round((x + 0.5) * scale)) for y, x in edges]
+
+
+def _cut(frame: Frame, spots: list[tuple[int, int]], sketcher: Sketcher) -> Floats:
+    """The tiles around these pixels, as logarithms: float32, k x SIDE x SIDE."""
+    height, width = frame.shape[:2]
+    side = min(SIDE, height, width)
+    tiles = np.zeros((len(spots), SIDE, SIDE, 3), np.uint8)
+    for index, (y, x) in enumerate(spots):
+        top = min(max(0, y - side // 2), height - side)
+        left = min(max(0, x - side // 2), width - side)
+        tiles[index, :side, :side] = frame[top : top + side, left : left + side]
+    value = sketcher.value(tiles.reshape(-1, SIDE, 3))
+    logarithms: Floats = sketcher.cv2.LUT(value, LOG)
+    return logarithms.reshape(-1, SIDE, SIDE)
 
 
 def _energy(tiles: Floats) -> Floats:

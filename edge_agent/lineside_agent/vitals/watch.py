@@ -1,7 +1,8 @@
 """The vitals of one camera.
 
 Each look costs a sample of 160 x 90 pixels and a comparison. Five times a second what is fixed is
-looked for too, and in the look behind that its sharpness is measured, so that no look costs both. Learning stops while anything is suspected, so that no fault becomes usual.
+looked for too, and in the look behind that its sharpness is measured, so that no look costs both.
+Learning stops while anything is suspected, so that no fault becomes usual.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Collection
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,10 @@ from lineside.errors import StorageError
 from lineside.image import Frame
 from lineside_agent.vitals.exposure import Exposure
 from lineside_agent.vitals.findings import Fault, Finding, Kind, Readings
-from lineside_agent.vitals.fixed import Fixed, Sight
+from lineside_agent.vitals.fixed import WHOLE, Fixed, Sight, strongest
 from lineside_agent.vitals.frozen import STALLED_STEP_S, Frozen
-from lineside_agent.vitals.sharpness import TILES, Sharpness
-from lineside_agent.vitals.sketch import Sketcher
+from lineside_agent.vitals.sharpness import UNCLEAR, Sharpness
+from lineside_agent.vitals.sketch import Floats, Sketcher
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -30,9 +31,6 @@ THOROUGH_S: Final = 0.19
 """Seconds between looks for what is fixed: every second frame of ten a second."""
 SLOW_S: Final = 0.15
 """Of a camera that gives frames more slowly than that, each look is for everything."""
-
-GONE: Final = 0.5
-"""Share of the usual strong edges below which nothing is in sight: blurred, not moved."""
 
 SCHEMA: Final = "lineside.vitals/1"
 MAX_LEARNED_BYTES: Final = 4 * 1024 * 1024
@@ -62,7 +60,8 @@ class Vitals:
         self._placed_ns: int | None = None
         self._measured_ns: int | None = None
         self._sight: Sight | None = None
-        self._blurs = False
+        self._dull = False
+        self._crispness, self._edges = None, "unknown"
         self._sharpness_now: float | None = None
         self._movement_px: float | None = None
         self.suspicion: Kind | None = None
@@ -170,7 +169,8 @@ class Vitals:
         self._shape = shape
         self._earlier = self._sight = self._placed_ns = self._measured_ns = None
         self._sharpness_now = self._movement_px = None
-        self._blurs = False
+        self._dull = False
+        self._crispness, self._edges = None, "unknown"
 
     def _lasts(self, kind: Kind) -> bool:
         return kind in self._faults and self._faults[kind].finding is not None
@@ -187,7 +187,7 @@ class Vitals:
         placing = since_s >= THOROUGH_S
         if placing:
             self._placed_ns = mono_ns
-            self._look_for_place(value, mono_ns, since_s)
+            self._look_for_place(frame, value, mono_ns, since_s)
         since_s = self._since(self._measured_ns, mono_ns)
         if since_s >= THOROUGH_S and (not placing or step_s > SLOW_S):
             self._measured_ns = mono_ns
@@ -200,26 +200,41 @@ class Vitals:
             return THOROUGH_S
         return (mono_ns - last_ns) / 1e9
 
-    def _look_for_place(self, value: npt.NDArray[np.uint8], mono_ns: int, since_s: float) -> None:
+    def _look_for_place(
+        self, frame: Frame, value: npt.NDArray[np.uint8], mono_ns: int, since_s: float
+    ) -> None:
         gx, gy = self._sketcher.gradient(value)
         self._sight = sight = self._fixed.see(gx, gy)
         self._movement_px = (
             None if sight.place is None else round(sight.shift * self._sketcher.scale, 1)
         )
+        self._judge_edges(frame, sight, gx, gy)
         moved = self._moved(sight)
         self._weigh("moved", moved, mono_ns, since_s)
-        # The evidence of a blur must have gone, or it would be learned as what is usual.
-        if moved or sight.lost or self.findings or self._blurs:
+        # A blur must have gone, or it would be learned as what is usual.
+        if moved or sight.lost or self._dull or self.findings:
             return
         self._frozen.witness(self._sketcher, value, gx, gy)
         if self._fixed.learn(gx, gy, sight):
-            self._sharpness.place(self._fixed.edges_in(TILES), self._sketcher.scale)
+            self._sharpness.place(self._fixed.edges, self._sketcher.scale)
+
+    def _judge_edges(self, frame: Frame, sight: Sight, gx: Floats, gy: Floats) -> None:
+        """Whether a picture that has lost what is fixed shows clear edges elsewhere."""
+        if not (sight.lost or self._dull):
+            self._crispness, self._edges = None, "unknown"
+            return
+        newest = self._sharpness.crispness(frame, strongest(np.hypot(gx, gy)), self._sketcher)
+        newest = 1.0 if newest is None else newest
+        # A part that passes may have clear edges or none: a few looks together judge better.
+        last = newest if self._crispness is None else self._crispness
+        self._crispness = 0.6 * last + 0.4 * newest
+        self._edges = "clear" if self._crispness >= UNCLEAR else "unclear"
 
     def _moved(self, sight: Sight) -> str | None:
         if sight.shift >= 1.0:
             by = sight.shift * self._sketcher.scale
             return f"what is fixed in the picture has moved by {by:.0f} pixels"
-        if sight.lost and sight.structure >= GONE:
+        if self._edges == "clear" and (sight.lost or sight.whole < WHOLE):
             return "what was fixed in the picture is not where it was, other edges are"
         if self._lasts("moved") and not sight.back:
             return "what is fixed in the picture is not back where it was"
@@ -229,16 +244,14 @@ class Vitals:
         sight = self._sight
         sharpness = self._sharpness.measure(frame, self._sketcher)
         self._sharpness_now = None if sharpness is None else round(sharpness, 3)
+        self._dull = self._sharpness.blurred(sharpness, already=self._lasts("blurred"))
         blurred = None
-        if sight is not None and sight.lost and sight.structure < GONE:
-            blurred = "no edge of what is fixed in the picture is left"
-        elif (sight is None or self._moved(sight) is None) and self._sharpness.blurred(
-            sharpness, already=self._lasts("blurred")
-        ):
+        if self._edges == "unclear" and sight is not None and sight.lost:
+            blurred = "no clear edge is left where the picture has fixed ones"
+        elif self._edges == "unclear" and self._dull:
             blurred = f"fixed edges have {sharpness:.0%} of their learned sharpness"
-        self._blurs = blurred is not None
         self._weigh("blurred", blurred, mono_ns, since_s)
-        if blurred or self.findings or sight is None:
+        if blurred or self._dull or self.findings or sight is None:
             return
         self._exposure.learn()
         if sight.place is None or sight.place > 0.7:
