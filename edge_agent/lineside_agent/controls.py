@@ -41,8 +41,8 @@ class Controls:
     def settle(self) -> None:
         """Answer the triggers of earlier boots that were accepted and never answered.
 
-        The part has passed: each is a `no_read` with the reason `cut_off`. Call it once, between
-        the keeper's start and the streams'.
+        The part has passed: each is a `no_read` with the reason `cut_off`. Call it after the
+        keeper's start, and again now and then: the outbox may be opened late.
         """
         for journal, stream, journaled in self._keeper.unanswered:
             try:
@@ -70,7 +70,7 @@ class Controls:
             clock_synced=clock_synced(),
             source=some.source,
         )
-        self._keeper.put(result, wait=True, journal=journal)
+        self._keeper.put(result, wait=False, journal=journal)
 
     def fire(self, stream: str, firing: Firing, answer: Kept, then: Callable[[bool], None]) -> None:
         """As `lineside_agent.commands.ops.Fires`.

@@ -136,6 +136,7 @@ class Station:
 
     def tick(self) -> None:
         """What is to be done several times a second."""
+        self._controls.settle()  # an outbox on a failing disk may have been opened only now
         self._voice.tick()
         self._desk.tick()
         self._home.tick()
@@ -144,6 +145,7 @@ class Station:
     def rest(self, why: str) -> None:
         """Look at nothing more."""
         self._notifier.stopping(why)
+        self._voice.resting = True
         self._snapshots.stop()
         for stream in self.streams:
             stream.stop()

@@ -200,8 +200,7 @@ class Stream:
         self.rounds += 1
         self.slot.turn()
         try:
-            while self._between:
-                self._between.popleft()()
+            self._do_between()
             if self._trigger is None:
                 self._next_frame()
             else:
@@ -216,6 +215,10 @@ class Stream:
             log.warning("stream %s: %s", self.name, error)
             self._stopping.wait(RETRY_S)
         return True
+
+    def _do_between(self) -> None:
+        while self._between:
+            self._between.popleft()()
 
     def _copy(self) -> Frame | None:
         """The newest frame: the one just looked at, or where none is taken, one for this."""
@@ -232,6 +235,7 @@ class Stream:
     def _next_frame(self) -> None:
         """Every frame is a part."""
         shot = self._take(POLL_S)
+        self._do_between()
         if shot is None or self.paused or self._is_too_soon():
             return
         why = self._why_not(shot)
@@ -253,6 +257,7 @@ class Stream:
         if fired is None:
             return
         firing, journal = fired
+        self._do_between()  # what was asked before the part came holds for it
         if self.paused:
             if journal is not None:
                 self.answer(firing, "paused", journal)

@@ -39,6 +39,9 @@ class Voice:
         publisher: for what the broker refuses.
         roster: for the models in use, and what is wrong with them.
         client: of the broker.
+
+    Attributes:
+        resting: whether the sources are being closed, so that no frames are no trouble.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Voice:
         self._client = client
         self._send = client.publish
         self._fault: str | None = None
+        self.resting = False
         now = time.monotonic()
         self._began = self._counted_at = now
         self._health_at = now + self._health_s
@@ -87,7 +91,8 @@ class Voice:
 
     def tick(self) -> None:
         """Look at what has changed, and say it. While there is no connection, nothing is said."""
-        self._watch_cameras()
+        if not self.resting:
+            self._watch_cameras()
         self._watch_refusals()
         self._watch_broker()
         if not self._client.connected:
@@ -126,7 +131,7 @@ class Voice:
         reasons = [
             f"camera_lost:{stream.context.camera}"
             for stream in self._streams
-            if stream.source.state == "lost"
+            if stream.source.state == "lost" and not self.resting
         ]
         reasons += [
             f"stream_failed:{stream.context.stream}" for stream in self._streams if stream.failure

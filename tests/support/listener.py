@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from typing_extensions import Self
 
-from lineside.messages import Event, Message, Result, Status, decode
+from lineside.messages import KINDS, Event, Message, Result, Status, decode
 from lineside.mqtt import Hooks, Incoming, MqttClient
 from lineside.settings import MqttSettings
 from lineside.topics import parse_topic
@@ -34,8 +34,9 @@ class Listener:
         )
 
     def messages(self) -> list[Message]:
-        """All messages, as they came."""
-        return [decode(parse_topic(m.topic).kind, m.payload) for m in list(self.heard)]
+        """All messages of stations, as they came."""
+        heard = [(parse_topic(m.topic).kind, m.payload) for m in list(self.heard)]
+        return [decode(kind, payload) for kind, payload in heard if kind in KINDS]
 
     def of(self, struct: type[M]) -> list[M]:
         """All messages of one kind, as they came."""
