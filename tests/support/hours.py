@@ -212,14 +212,14 @@ class Watcher:
     def __init__(self, belt: Belt, learned: bytes | None = None) -> None:
         self.belt = belt
         self.vitals = Vitals(learned)
-        self._now = 0
+        self.now = 0
         self._newest = belt.frame()
 
     def watch(self, frame: Frame, *, stamped: bool = True) -> set[Kind]:
         """One look; what is found."""
-        self._now += PERIOD_NS if stamped else 0
+        self.now += PERIOD_NS if stamped else 0
         self._newest = frame
-        self.vitals.look(frame, mono_ns=self._now)
+        self.vitals.look(frame, mono_ns=self.now)
         return {finding.kind for finding in self.vitals.findings}
 
     def suffer(self, fault: Fault, random: np.random.Generator) -> Course:

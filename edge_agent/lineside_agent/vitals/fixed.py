@@ -51,6 +51,8 @@ BETTER: Final = 0.15
 """By how much this mean must be higher where the structure is found."""
 LOST: Final = 0.5
 """Share of the usual projection below which what is fixed is not in place."""
+LOST_WHOLE: Final = 0.4
+"""The same for the mean of the cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,17 @@ class Fixed:
         cells = self._project(gx, gy)
         place = quantile(cells[self._usable], QUORUM)
         whole = self._whole(cells)
-        usual = self._usual.quantile(0.05) if self._usual.looks >= READY_LOOKS else 1.0
-        lost = usual >= 0.4 and place < LOST * usual
+        ready = self._usual.looks >= READY_LOOKS
+        usual = self._usual.low() if ready else 1.0
+        usual_whole = self._usual_whole.low() if ready else 1.0
+        lost = min(usual, usual_whole) >= 0.4 and (
+            place < LOST * usual or whole < LOST_WHOLE * usual_whole
+        )
         shift = 0.0
         if whole < WHOLE:
             magnitude = self._sketcher.cv2.magnitude(gx, gy)
             shift = self._displaced(gx, gy, magnitude, whole)
-        back = whole >= self._usual_whole.quantile(0.05) - 0.1
+        back = whole >= usual_whole - 0.1
         return Sight(place, whole, back, lost, shift)
 
     def learn(self, gx: Floats, gy: Floats, sight: Sight) -> bool:

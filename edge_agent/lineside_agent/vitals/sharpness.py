@@ -114,7 +114,7 @@ class Sharpness:
         """Whether a sharpness is far below the usual."""
         if sharpness is None or self._usual.looks < READY_LOOKS:
             return False
-        limit = BLURRED * self._usual.quantile(0.05)
+        limit = BLURRED * self._usual.low()
         return sharpness < limit * (1.15 if already else 1.0)
 
     def learn(self, sharpness: float | None) -> None:

@@ -42,6 +42,13 @@ class Usual:
         at = int(np.searchsorted(np.cumsum(self._counts), share * self.looks))
         return (min(at, BINS - 1) + 0.5) * self._top / BINS if self.looks else 0.0
 
+    def low(self) -> float:
+        """What it usually is at least: the 5 % quantile, but no less than 3/4 of the median.
+
+        So that what goes unseen for a while does not become usual.
+        """
+        return max(self.quantile(0.05), 0.75 * self.quantile(0.5))
+
     @property
     def counts(self) -> list[float]:
         """For saving."""

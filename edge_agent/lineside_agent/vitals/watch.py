@@ -61,7 +61,8 @@ class Vitals:
         self._measured_ns: int | None = None
         self._sight: Sight | None = None
         self._dull = False
-        self._crispness, self._edges = None, "unknown"
+        self._crispness: float | None = None
+        self._edges: Literal["unknown", "clear", "unclear"] = "unknown"
         self._sharpness_now: float | None = None
         self._movement_px: float | None = None
         self.suspicion: Kind | None = None
@@ -234,7 +235,7 @@ class Vitals:
         if sight.shift >= 1.0:
             by = sight.shift * self._sketcher.scale
             return f"what is fixed in the picture has moved by {by:.0f} pixels"
-        if self._edges == "clear" and (sight.lost or sight.whole < WHOLE):
+        if self._edges == "clear" and (sight.lost or sight.whole < WHOLE or not sight.back):
             return "what was fixed in the picture is not where it was, other edges are"
         if self._lasts("moved") and not sight.back:
             return "what is fixed in the picture is not back where it was"
