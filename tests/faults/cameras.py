@@ -1,8 +1,9 @@
 """Verdicts against the virtual line's own log of what it gave.
 
 No `ok`, `ng` or `review` may rest on a frame that was captured before its trigger, that the driver
-marked as damaged, that the strict decoder refused, or that repeats an earlier one. Where the
-picture was spoiled in a way that only the picture tells, verdicts are counted.
+marked as damaged, that the strict decoder refused, or that repeats a picture that the same boot has
+given a verdict on. Where the picture was spoiled in a way that only the picture tells, verdicts are
+counted.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def check(results: Sequence[dict[str, Any]], folder: Path) -> tuple[list[str], C
         Violations, and verdicts by what the line did to their frame.
     """
     given = read_log(folder)
+    looked: dict[tuple[str, int], int] = {}
     wrong: dict[str, list[str]] = {"older": [], "flagged": [], "repeated": [], "unknown": []}
     counts: Counter[str] = Counter()
     for result in results:
@@ -56,6 +58,7 @@ def check(results: Sequence[dict[str, Any]], folder: Path) -> tuple[list[str], C
         counts[entry["fault"] or "healthy"] += 1
         if entry["fault"] == "error" or entry["refused"] is not None:
             wrong["flagged"].append(f"{what}: {entry}")
-        if entry["shows"] != entry["frame"]:
-            wrong["repeated"].append(f"{what}: frame {entry['frame']} shows {entry['shows']}")
+        before = looked.setdefault((result["boot"], entry["shows"]), result["seq"])
+        if before != result["seq"]:
+            wrong["repeated"].append(f"{what}: the picture {entry['shows']} of {before} again")
     return [line for kind, found in wrong.items() for line in lines(kind, found)], counts

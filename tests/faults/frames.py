@@ -27,7 +27,7 @@ RATE: Final = 50
 COMMIT_S: Final = 0.05
 """The commit interval, as it is if nothing is set."""
 
-ALLOWED_S: Final = 0.25
+ALLOWED_S: Final = 0.5
 """Seconds beside it: the sync itself, two frames in hand, and a machine with other work."""
 
 IN_HAND: Final = 2

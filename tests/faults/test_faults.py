@@ -22,6 +22,7 @@ FAULTS = {
 
 
 @pytest.mark.broker
+@pytest.mark.timeout(300)
 def test_every_accepted_trigger_has_its_one_result(tmp_path: Path) -> None:
     wanted = Wanted(tiny_disk=True, clock=faketime() is not None)
     outcome = trial.run("short", tmp_path / "plant", wanted, FAULTS, results=800, seed=0)
@@ -33,6 +34,7 @@ def test_every_accepted_trigger_has_its_one_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
+@pytest.mark.timeout(300)
 def test_untriggered_results_are_lost_for_the_commit_interval_at_most(tmp_path: Path) -> None:
     outcome = frames.run(tmp_path / "plant", kills=3, seed=0)
     assert outcome.violations == []
@@ -40,6 +42,7 @@ def test_untriggered_results_are_lost_for_the_commit_interval_at_most(tmp_path: 
 
 
 @pytest.mark.broker
+@pytest.mark.timeout(300)
 def test_what_the_limit_forces_out_is_what_is_missing(tmp_path: Path) -> None:
     outcome = limit.run(tmp_path / "plant", results=1800)
     assert outcome.violations == []
@@ -47,6 +50,7 @@ def test_what_the_limit_forces_out_is_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("control", controls.CONTROLS, ids=lambda control: control.mode)
 def test_an_agent_that_is_wrong_is_found_wrong(control: controls.Control, tmp_path: Path) -> None:
     outcome = controls.run(control, tmp_path / "plant", seed=0)

@@ -257,12 +257,15 @@ def test_verdicts_on_frames_that_must_not_be_used(tmp_path: Path) -> None:
     )
     wrong, counts = cameras.check([verdict(100, 50)], folder)
     assert (wrong, counts) == ([], {"healthy": 1})
-    for stamp, trigger, kind in (
-        (100, 101, "older"),
-        (200, 150, "repeated"),
-        (300, 250, "flagged"),
-        (400, 350, "flagged"),
-        (500, 450, "unknown"),
+    # A boot that begins with a frozen camera can't know it from its first picture.
+    assert cameras.check([verdict(200, 150)], folder) == ([], {"freeze": 1})
+    again = {**verdict(200, 150), "seq": 2}
+    for others, one, kind in (
+        ([], verdict(100, 101), "older"),
+        ([verdict(100, 50)], again, "repeated"),
+        ([], verdict(300, 250), "flagged"),
+        ([], verdict(400, 350), "flagged"),
+        ([], verdict(500, 450), "unknown"),
     ):
-        wrong, _ = cameras.check([verdict(stamp, trigger)], folder)
+        wrong, _ = cameras.check([*others, one], folder)
         assert [line.split(":")[0] for line in wrong] == [kind]
