@@ -2,6 +2,7 @@
 
     python tests/faults/long.py [--kills 1000] [--disk-full 100] [--resets 1000]
                                 [--results 100000] [--seed 0]
+                                [--only all|frames|limit|controls] [--keep]
 
 Everything at once, on a disk of 2 MiB; then untriggered results under a tenth of the kills; then
 more results than the disk holds; then the negative controls, which must be found wrong. The other
