@@ -10,7 +10,6 @@ picture, so that three quarters of them must have lost theirs; what covers a til
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import numpy as np
@@ -28,8 +27,6 @@ READY_LOOKS: Final = 60
 SLOWEST: Final = 1_500
 BLURRED: Final = 0.6
 """Share of the usual sharpness below which it is suspected."""
-UNCLEAR: Final = 0.6
-"""Crispness below which a camera that has lost what is fixed is blurred, and not moved."""
 
 
 class Sharpness:
@@ -84,25 +81,6 @@ class Sharpness:
             return None
         sharp = np.sqrt(np.maximum(0, self._now - noise)[good] / signal[good])
         return quantile(sharp, 0.75)
-
-    def crispness(
-        self, frame: Frame, edges: list[tuple[int, int]], sketcher: Sketcher
-    ) -> float | None:
-        """The sharpness of a frame's own strongest edges against that of the fixed ones.
-
-        It tells a camera that sees something else from one that sees nothing clearly.
-
-        Args:
-            frame: uint8, height x width x 3.
-            edges: row and column of the sketch, the strongest first.
-            sketcher: of these frames.
-        """
-        good, signal, noise = self._learned()
-        if int(good.sum()) < FEW or not edges:
-            return None
-        now = _energy(_cut(frame, _spots(edges[:TILES], sketcher.scale), sketcher))
-        left = max(0.0, quantile(now, 0.7) - float(np.median(noise)))
-        return math.sqrt(left / float(np.median(signal[good])))
 
     def _learned(self) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
         """Which tiles can be judged by, their energy and that of their noise."""

@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Collection
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,10 @@ from lineside.errors import StorageError
 from lineside.image import Frame
 from lineside_agent.vitals.exposure import Exposure
 from lineside_agent.vitals.findings import Fault, Finding, Kind, Readings
-from lineside_agent.vitals.fixed import WHOLE, Fixed, Sight, strongest
+from lineside_agent.vitals.fixed import Fixed, Sight
 from lineside_agent.vitals.frozen import STALLED_STEP_S, Frozen
-from lineside_agent.vitals.sharpness import UNCLEAR, Sharpness
-from lineside_agent.vitals.sketch import Floats, Sketcher
+from lineside_agent.vitals.sharpness import Sharpness
+from lineside_agent.vitals.sketch import Sketcher
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -31,6 +31,9 @@ THOROUGH_S: Final = 0.19
 """Seconds between looks for what is fixed: every second frame of ten a second."""
 SLOW_S: Final = 0.15
 """Of a camera that gives frames more slowly than that, each look is for everything."""
+
+ALIGNED: Final = 0.46
+"""Alignment below which what is fixed was displaced; above it has lost its sharpness."""
 
 SCHEMA: Final = "lineside.vitals/1"
 MAX_LEARNED_BYTES: Final = 4 * 1024 * 1024
@@ -61,8 +64,6 @@ class Vitals:
         self._measured_ns: int | None = None
         self._sight: Sight | None = None
         self._dull = False
-        self._crispness: float | None = None
-        self._edges: Literal["unknown", "clear", "unclear"] = "unknown"
         self._sharpness_now: float | None = None
         self._movement_px: float | None = None
         self.suspicion: Kind | None = None
@@ -171,7 +172,6 @@ class Vitals:
         self._earlier = self._sight = self._placed_ns = self._measured_ns = None
         self._sharpness_now = self._movement_px = None
         self._dull = False
-        self._crispness, self._edges = None, "unknown"
 
     def _lasts(self, kind: Kind) -> bool:
         return kind in self._faults and self._faults[kind].finding is not None
@@ -188,7 +188,7 @@ class Vitals:
         placing = since_s >= THOROUGH_S
         if placing:
             self._placed_ns = mono_ns
-            self._look_for_place(frame, value, mono_ns, since_s)
+            self._look_for_place(value, mono_ns, since_s)
         since_s = self._since(self._measured_ns, mono_ns)
         if since_s >= THOROUGH_S and (not placing or step_s > SLOW_S):
             self._measured_ns = mono_ns
@@ -201,15 +201,12 @@ class Vitals:
             return THOROUGH_S
         return (mono_ns - last_ns) / 1e9
 
-    def _look_for_place(
-        self, frame: Frame, value: npt.NDArray[np.uint8], mono_ns: int, since_s: float
-    ) -> None:
+    def _look_for_place(self, value: npt.NDArray[np.uint8], mono_ns: int, since_s: float) -> None:
         gx, gy = self._sketcher.gradient(value)
         self._sight = sight = self._fixed.see(gx, gy)
         self._movement_px = (
             None if sight.place is None else round(sight.shift * self._sketcher.scale, 1)
         )
-        self._judge_edges(frame, sight, gx, gy)
         moved = self._moved(sight)
         self._weigh("moved", moved, mono_ns, since_s)
         # A blur must have gone, or it would be learned as what is usual.
@@ -219,24 +216,12 @@ class Vitals:
         if self._fixed.learn(gx, gy, sight):
             self._sharpness.place(self._fixed.edges, self._sketcher.scale)
 
-    def _judge_edges(self, frame: Frame, sight: Sight, gx: Floats, gy: Floats) -> None:
-        """Whether a picture that has lost what is fixed shows clear edges elsewhere."""
-        if not (sight.lost or self._dull):
-            self._crispness, self._edges = None, "unknown"
-            return
-        newest = self._sharpness.crispness(frame, strongest(np.hypot(gx, gy)), self._sketcher)
-        newest = 1.0 if newest is None else newest
-        # A part that passes may have clear edges or none: a few looks together judge better.
-        last = newest if self._crispness is None else self._crispness
-        self._crispness = 0.6 * last + 0.4 * newest
-        self._edges = "clear" if self._crispness >= UNCLEAR else "unclear"
-
     def _moved(self, sight: Sight) -> str | None:
         if sight.shift >= 1.0:
             by = sight.shift * self._sketcher.scale
             return f"what is fixed in the picture has moved by {by:.0f} pixels"
-        if self._edges == "clear" and (sight.lost or sight.whole < WHOLE or not sight.back):
-            return "what was fixed in the picture is not where it was, other edges are"
+        if sight.alignment < ALIGNED and (sight.lost or self._dull):
+            return "what was fixed in the picture is not where it was"
         if self._lasts("moved") and not sight.back:
             return "what is fixed in the picture is not back where it was"
         return None
@@ -247,9 +232,11 @@ class Vitals:
         self._sharpness_now = None if sharpness is None else round(sharpness, 3)
         self._dull = self._sharpness.blurred(sharpness, already=self._lasts("blurred"))
         blurred = None
-        if self._edges == "unclear" and sight is not None and sight.lost:
-            blurred = "no clear edge is left where the picture has fixed ones"
-        elif self._edges == "unclear" and self._dull:
+        if sight is None or sight.alignment < ALIGNED or self._moved(sight):
+            pass  # the tiles are not on the edges that they were put onto
+        elif sight.lost:
+            blurred = "the fixed edges of the picture are nearly gone"
+        elif self._dull:
             blurred = f"fixed edges have {sharpness:.0%} of their learned sharpness"
         self._weigh("blurred", blurred, mono_ns, since_s)
         if blurred or self._dull or self.findings or sight is None:
