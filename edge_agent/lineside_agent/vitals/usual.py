@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 BINS: Final = 128
+REFRESH: Final = 20
 HALF_LIFE: Final = 50_000
 """Looks after which what was seen counts half: some three hours at five looks a second."""
 
@@ -29,6 +30,8 @@ class Usual:
             msg = f"expected {BINS} counts of 0 or more"
             raise ValueError(msg)
         self.looks = float(self._counts.sum())
+        self._quantiles: dict[float, float] = {}
+        self._added = 0
 
     def add(self, value: float) -> None:
         """Take in one look."""
@@ -36,9 +39,20 @@ class Usual:
         self._counts *= keep
         self._counts[min(BINS - 1, max(0, int(value / self._top * BINS)))] += 1
         self.looks = self.looks * keep + 1
+        self._added += 1
+        if self._added % REFRESH == 0:
+            self._quantiles.clear()
 
     def quantile(self, share: float) -> float:
-        """The middle of the bin below which `share` of the looks lie; 0 if there were none."""
+        """The middle of the bin below which `share` of the looks lie; 0 if there were none.
+
+        It is at most REFRESH looks old.
+        """
+        if share not in self._quantiles:
+            self._quantiles[share] = self._find(share)
+        return self._quantiles[share]
+
+    def _find(self, share: float) -> float:
         at = int(np.searchsorted(np.cumsum(self._counts), share * self.looks))
         return (min(at, BINS - 1) + 0.5) * self._top / BINS if self.looks else 0.0
 
