@@ -59,16 +59,24 @@ class Answers:
         """Whether an answer is not on disk yet."""
         return bool(self._unsaved)
 
-    def unsaved(self, max_bytes: int) -> list[Answer]:
-        """The oldest answers that are not on disk, not much more than `max_bytes`."""
-        found = []
+    def unsaved(self, max_bytes: int, first: Iterable[tuple[str, str]] = ()) -> list[Answer]:
+        """Answers that are not on disk, the oldest first, not much more than `max_bytes`.
+
+        Args:
+            max_bytes: of their payloads.
+            first: requester and id of those that come before all others, whatever their size.
+        """
         with self._lock:
+            wanted = [self._kept[key] for key in first if key in self._kept]
+            found = {a.number: a for a in wanted if a.number in self._unsaved}
+            max_bytes -= sum(len(answer.payload) for answer in found.values())
             for answer in self._unsaved.values():
-                found.append(answer)
-                max_bytes -= len(answer.payload)
                 if max_bytes <= 0:
                     break
-        return found
+                if answer.number not in found:
+                    found[answer.number] = answer
+                    max_bytes -= len(answer.payload)
+        return list(found.values())
 
     def saved(self, answers: Iterable[Answer]) -> None:
         """They are on disk."""

@@ -60,7 +60,7 @@ class Committer:
 
         Raises:
             StorageError: nothing of it is written: messages and what became of older ones wait
-                for the next time, accepted triggers are refused.
+                and accepted triggers wait for the next time.
         """
         entries, accepted = self._waiting.take(self._room.transaction)
         done = self._publisher.take_done()
@@ -74,9 +74,9 @@ class Committer:
             aside = self._aside(entries, accepted)
             rows = outbox.commit(entries, part, aside)
         except BaseException:
+            # Accepted triggers wait, too: their parts are looked at already, so to refuse them now
+            # would give whoever sends them again a second result.
             self._publisher.give_back(done)
-            self._waiting.refuse(accepted)
-            _tell(accepted, kept=False)
             raise
         self._waiting.settle(entries, accepted, aside.granted)
         self._answers.saved(aside.answers)
@@ -85,7 +85,9 @@ class Committer:
         self.committed.update({e.stream: e.seq for e in entries if e.stream != EVENTS})
         self._publisher.forget(part)
         self._publisher.offer(rows)
-        _tell(accepted, kept=True)
+        for trigger in accepted:
+            if trigger.then is not None:
+                trigger.then()
         self._note(outbox, done[len(part) :])
 
     def tell_losses(self, outbox: Outbox, report: Callable[[list[Loss]], int]) -> None:
@@ -125,14 +127,11 @@ class Committer:
         events = max((entry.seq for entry in entries if entry.stream == EVENTS), default=0)
         return Aside(
             accepted=[(trigger.number, trigger.stream, trigger.trigger) for trigger in accepted],
-            answers=self._answers.unsaved(self._room.transaction),
+            # The answer to a trigger goes with it: a kill behind this commit must not make it new.
+            answers=self._answers.unsaved(
+                self._room.transaction, first=[t.answer[:2] for t in accepted if t.answer]
+            ),
             forgotten=self._answers.forgotten,
             granted=self._waiting.grants(entries),
             told=self._housekeeping.told if events >= self._loss_event else 0,
         )
-
-
-def _tell(accepted: Sequence[Accepted], *, kept: bool) -> None:
-    for trigger in accepted:
-        if trigger.then is not None:
-            trigger.then(kept)

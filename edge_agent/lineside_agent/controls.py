@@ -72,7 +72,7 @@ class Controls:
         )
         self._keeper.put(result, wait=False, journal=journal)
 
-    def fire(self, stream: str, firing: Firing, answer: Kept, then: Callable[[bool], None]) -> None:
+    def fire(self, stream: str, firing: Firing, answer: Kept, then: Callable[[], None]) -> None:
         """As `lineside_agent.commands.ops.Fires`.
 
         The stream looks at once; who asked is answered when the trigger is on disk.

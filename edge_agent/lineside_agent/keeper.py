@@ -149,7 +149,7 @@ class Keeper:
         trigger: bytes,
         *,
         answer: tuple[str, str, bytes] | None = None,
-        then: Callable[[bool], None] | None = None,
+        then: Callable[[], None] | None = None,
     ) -> int | None:
         """Accept a trigger: after a crash it is `unanswered`, until there is a result for it.
 
@@ -158,8 +158,8 @@ class Keeper:
             trigger: what it is, as JSON.
             answer: requester, id and response of the command that brought it: kept in the same
                 transaction.
-            then: called on the keeper's thread with True once it is on disk, with False if it
-                could not be written and counts as not accepted. It must neither wait nor raise.
+            then: called on the keeper's thread once it is on disk; later than usual where the
+                disk fails meanwhile. It must neither wait nor raise.
 
         Returns:
             The number to give to `put`; None if it is not accepted, since there is no room for

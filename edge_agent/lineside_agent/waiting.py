@@ -38,14 +38,14 @@ class Accepted(Struct, frozen=True):
         stream: whose it is.
         trigger: what it is, as JSON.
         answer: requester, id and response of the command that brought it.
-        then: told whether it is on disk.
+        then: called once it is on disk.
     """
 
     number: int
     stream: str
     trigger: bytes
     answer: tuple[str, str, bytes] | None = None
-    then: Callable[[bool], None] | None = None
+    then: Callable[[], None] | None = None
 
 
 class Waiting:
@@ -126,7 +126,7 @@ class Waiting:
         stream: str,
         trigger: bytes,
         answer: tuple[str, str, bytes] | None,
-        then: Callable[[bool], None] | None,
+        then: Callable[[], None] | None,
     ) -> int | None:
         """Keep a trigger and room for its result; its journal number, None without room."""
         _limited(trigger)
@@ -219,13 +219,6 @@ class Waiting:
             del self._accepted[: len(accepted)]
             self._granted.update(granted)
             self.changed.notify_all()
-
-    def refuse(self, accepted: Sequence[Accepted]) -> None:
-        """Accepted triggers could not be written: they are accepted no more."""
-        with self.changed:
-            del self._accepted[: len(accepted)]
-            for trigger in accepted:
-                self._open.pop(trigger.number, None)
 
     def take_refused(self) -> dict[str, int]:
         """How many results of each stream found no room since the last call."""

@@ -11,7 +11,7 @@ from lineside.commands import Name
 from lineside.errors import MessageError
 from lineside.messages import Score
 from lineside_agent.commands.audit import Audit
-from lineside_agent.commands.request import Answered, Args, Op, Reply, Request
+from lineside_agent.commands.request import Args, Op, Reply, Request
 from lineside_agent.triggers import Firing
 
 Text = Annotated[str, Meta(max_length=128)]
@@ -50,9 +50,7 @@ class LimitsArgs(Args, frozen=True, kw_only=True):
 class Fires(Protocol):
     """Triggers a stream."""
 
-    def __call__(
-        self, stream: str, firing: Firing, answer: Kept, then: Callable[[bool], None]
-    ) -> None:
+    def __call__(self, stream: str, firing: Firing, answer: Kept, then: Callable[[], None]) -> None:
         """A part is there.
 
         Args:
@@ -60,7 +58,7 @@ class Fires(Protocol):
             firing: what is known of the part.
             answer: requester, id and payload of the answer, to be stored in the same transaction
                 as the trigger.
-            then: called once with whether both are on disk, unless an error is raised.
+            then: called once both are on disk, unless an error is raised.
 
         Raises:
             InputError: there is no such stream, or commands don't trigger it.
@@ -99,20 +97,10 @@ def trigger_op(fire: Fires) -> Op:
         )
         drafted = reply.draft(stream=args.stream)
 
-        def then(on_disk: bool) -> None:  # noqa: FBT001 - as the keeper calls it
-            _answer(reply, drafted, on_disk=on_disk)
-
         kept = (command.requester, command.id, drafted.payload)
-        fire(args.stream, firing, kept, then)
+        fire(args.stream, firing, kept, lambda: reply.give(drafted))
 
     return op
-
-
-def _answer(reply: Reply, drafted: Answered, *, on_disk: bool) -> None:
-    if on_disk:
-        reply.give(drafted)
-    else:
-        reply.refuse("the trigger could not be kept: the disk can't be written; send it anew")
 
 
 def limits_op(

@@ -102,7 +102,7 @@ def test_slow_may_begin_late() -> None:
     seen = watch(1.0)
     for _ in range(500):
         assert seen.see(1.0) is None
-    reasons = [seen.see(5.01) for _ in range(JUDGED)]
+    reasons = [seen.see(1.0 + GRACE_MS + 0.01) for _ in range(JUDGED)]
     assert reasons[JUDGED // 2] is not None
 
 
