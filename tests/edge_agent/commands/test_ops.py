@@ -112,7 +112,7 @@ def test_limits(counter: Counter, station: Station) -> None:
     kind, message, details = station.told[0]
     assert (kind, details["by"], details["after"]) == (
         "limits_changed",
-        "counter",
+        "hmi",
         {"review": 0.2, "ng": None},
     )
     assert "hmi has set the limits to review 0.2, ng None" in message
