@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from lineside.decision import no_read
-from lineside.errors import InputError, LinesideError, StorageError
+from lineside.errors import InputError, LinesideError, MessageError
 from lineside.image import Frame
 from lineside.messages import Limits
 from lineside_agent.assemble import Times, assemble
@@ -51,7 +51,7 @@ class Controls:
                 firing = Firing.now("unknown")
             known = self._streams.get(stream)
             if known is not None:
-                known.answer(firing, "cut_off", journal)
+                known.answer(firing, "cut_off", journal, past=True)
             else:
                 self._answer_unknown(stream, firing, journal)
 
@@ -80,10 +80,10 @@ class Controls:
         found = self._stream(stream)
         found.check_fires()
         journal = self._keeper.accept(stream, firing.encode(), answer=answer, then=then)
-        if journal is None:
-            why = self._keeper.problem or "too many wait for the disk"
-            msg = f"the trigger can't be kept: {why}; send it again"
-            raise StorageError(msg)
+        if journal is None:  # nothing was done, so the same command may come again
+            why = self._keeper.problem or "too many parts wait for the disk, or the station stops"
+            msg = f"the trigger can't be kept just now: {why}; send it again"
+            raise MessageError(msg)
         try:
             found.fire(firing, journal)
         except LinesideError:  # it is in the journal, so the next boot answers it at the latest

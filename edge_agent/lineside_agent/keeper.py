@@ -269,9 +269,10 @@ class Keeper:
                 log.exception("the keeper failed in an unforeseen way")
                 self._trouble(StorageError(repr(error)))
                 time.sleep(RETRY_S)
-        self._guard(self._commit)
+        self._guard(self._commit if self.problem is None else self._retry)
         while self._waiting and self.problem is None:
             self._guard(self._commit)
+        self._waiting.ended = True
         self._questions.end(self._outbox or StorageError("the outbox is closed"))
         self._guard(self._refresh_ledger)
         if self._outbox is not None:

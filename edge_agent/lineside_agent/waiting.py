@@ -74,6 +74,7 @@ class Waiting:
         self._refused: Counter[str] = Counter()
         self.changed = threading.Condition()
         self.ending = False
+        self.ended = False
         self.urgent = False
 
     def __len__(self) -> int:
@@ -87,6 +88,9 @@ class Waiting:
     def put(self, result: Result, *, wait: bool, journal: int | None) -> bool:
         """Give a result its number and keep it; see `Keeper.put`."""
         with self.changed:
+            if self.ended:  # nobody would write it: it has no number, and is counted
+                self._refused[result.stream] += 1
+                return False
             reserved = journal in self._open
             while not (reserved or self._has_room(result.stream, wait=wait)):
                 if not wait or self.ending:

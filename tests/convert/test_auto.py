@@ -246,7 +246,8 @@ def test_what_xnnpack_leaves_out_stays_in_float(of_network: Prepare) -> None:
 
 def test_where_int8_gives_one_answer_to_all(of_network: Prepare) -> None:
     choice = chosen_for(of_network("constant"))
-    assert choice.candidate.scheme == "weights_wi8_af32"
+    # Which of them is the fastest, a busy machine decides.
+    assert choice.candidate.scheme in {"float32", "float16", "weights_wi8_af32"}
     failed = {one.scheme: one.why for one in choice.tried if isinstance(one, Failure)}
     assert "it gives the same answer for every image" in failed[STATIC]
     notes = {row.scheme: row.note for row in scheme_rows(choice, None)}
@@ -257,7 +258,8 @@ def test_where_int8_gives_one_answer_to_all(of_network: Prepare) -> None:
 
 def test_a_loop_is_not_calibrated(of_network: Prepare) -> None:
     choice = chosen_for(of_network("recurrent"))
-    assert choice.candidate.scheme == "weights_wi8_af32"
+    # Which of them is the fastest, a busy machine decides.
+    assert choice.candidate.scheme in {"float32", "float16", "weights_wi8_af32"}
     failed = {one.scheme: one.why for one in choice.tried if isinstance(one, Failure)}
     assert list(failed) == [STATIC]
     with pytest.raises(ConvertError, match="GRU and LSTM need unroll=True") as caught:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from lineside.errors import SettingsError
+from lineside.errors import InputError, SettingsError
 from lineside.messages import Result
-from lineside_agent.sources import Shot, Source
+from lineside_agent.sources import EndOfSourceError, Shot, Source
 from lineside_agent.stream import Stream
 from lineside_agent.triggers import TRIGGERS, Firing, Trigger, make_trigger
 from tests.edge_agent.test_stream import FRAME, Looks, slot
@@ -213,12 +213,43 @@ def test_too_many_parts_are_answered_at_once(running: Callable[..., Running]) ->
         ("3", "no_read", ["overflow"]),
     ]
     one.stream.stop()
-    assert [(r.trigger.id, r.reasons) for r in one.until(4)[2:]] == [
+    one.stream.fire(Firing.now("command", id="4"), 4)  # the desk still works
+    assert [(r.trigger.id, r.reasons) for r in one.until(5)[2:]] == [
         ("0", ["stopped"]),
         ("1", ["stopped"]),
+        ("4", ["stopped"]),
     ]
-    assert [journal for _, journal in one.results] == [2, 3, 0, 1]
+    assert [journal for _, journal in one.results] == [2, 3, 0, 1, 4]
     assert one.stream.overflows == 2
+
+
+def test_an_answer_to_a_part_of_an_earlier_boot(running: Callable[..., Running]) -> None:
+    """That boot's clock is another one: no time can be counted from it."""
+    one = running(Camera(), "command")
+    one.stream.answer(Firing(kind="command", mono_ns=10**18), "cut_off", 7, past=True)
+    result = one.until(1)[0]
+    assert (result.reasons, result.latency_ms.total, result.trigger.mono_ns) == (
+        ["cut_off"],
+        0.0,
+        10**18,
+    )
+
+
+def test_a_stream_that_has_ended_answers_at_once(running: Callable[..., Running]) -> None:
+    class Ends(Camera):
+        @override
+        def _take(self, timeout_s: float) -> Shot | None:
+            raise EndOfSourceError
+
+    one = running(Ends(), "command")
+    one.stream.start()
+    one.stream.fire(Firing.now("command", id="1"), 1)
+    assert one.until(1)[0].reasons == ["no_frame"]
+    wait_for(lambda: one.stream.ended)
+    one.stream.fire(Firing.now("command", id="2"), 2)
+    assert one.until(2)[1].reasons == ["no_frame"]
+    with pytest.raises(InputError, match="'top' has ended"):
+        one.stream.set_limits(None, 0.5)
 
 
 def test_a_paused_stream(running: Callable[..., Running]) -> None:

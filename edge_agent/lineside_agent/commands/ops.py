@@ -62,7 +62,7 @@ class Fires(Protocol):
 
         Raises:
             InputError: there is no such stream, or commands don't trigger it.
-            StorageError: there is no room for it.
+            MessageError: there is no room for it just now.
         """
 
 

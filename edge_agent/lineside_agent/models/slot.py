@@ -11,6 +11,7 @@ one float is noted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import statistics
 import threading
@@ -213,15 +214,18 @@ class Slot:
         post.taken.set()
 
     def _take(self) -> None:
-        try:
-            post, old = self._offers.pop()
-        except IndexError:  # withdrawn at this moment
+        newest = None
+        with contextlib.suppress(IndexError):  # withdrawn at this moment
+            while self._offers:  # what was offered before is overtaken
+                newest = self._offers.popleft()
+        if newest is None:
             return
-        self._offers.clear()  # what was offered before is overtaken
+        post, old = newest
         if len(self._recent) >= JUDGED:
             self._post.here_ms = statistics.median(self._recent)
         if post is not self._post or old is not self._old:
             self._begin(post, old)
+        post.taken.set()
 
     def _inspect_watched(
         self, watch: Watch, old: Post, frame: Frame, roi: Box | None

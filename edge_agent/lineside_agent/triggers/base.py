@@ -99,7 +99,7 @@ class Trigger(ABC):
         return False
 
     def drain(self) -> list[tuple[Firing, int | None]]:
-        """The parts that wait and will not be looked at any more."""
+        """The parts that wait and will not be looked at any more; `push` takes none from now on."""
         return []
 
     @abstractmethod

@@ -17,11 +17,12 @@ class PushedTrigger(Trigger):
         super().__init__(kind, what, queue=queue)
         self._waiting: deque[tuple[Firing, int | None]] = deque()
         self._arrived = threading.Condition()
+        self._closed = False
 
     @override
     def push(self, firing: Firing, journal: int | None) -> bool:
         with self._arrived:
-            if len(self._waiting) >= self.queue:
+            if self._closed or len(self._waiting) >= self.queue:
                 return False
             self._waiting.append((firing, journal))
             self._arrived.notify()
@@ -30,6 +31,7 @@ class PushedTrigger(Trigger):
     @override
     def drain(self) -> list[tuple[Firing, int | None]]:
         with self._arrived:
+            self._closed = True
             left = list(self._waiting)
             self._waiting.clear()
         return left

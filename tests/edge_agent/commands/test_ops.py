@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lineside.commands import Response, decode_response
-from lineside.errors import InputError, StorageError
+from lineside.errors import InputError, MessageError
 from lineside.image import Frame
 from lineside_agent.commands import Audit
 from lineside_agent.commands.ops import Kept, Limits, limits_op, pause_op, trigger_op
@@ -62,7 +62,7 @@ class Station:
         self._check(stream)
         if not self.room:
             msg = "there is no room for a trigger: the disk is full"
-            raise StorageError(msg)
+            raise MessageError(msg)
         self.fired.append((firing, answer, then))
 
 
@@ -159,6 +159,9 @@ def test_a_trigger_that_could_not_be_kept(counter: Counter, station: Station) ->
     station.room = False
     answer = ask(counter, "trigger", "c-2", stream="top")
     assert answer.reason == "there is no room for a trigger: the disk is full"
+    station.room = True  # a trouble that has passed: the same command is no repeat
+    counter.desk.on_message(incoming(command("trigger", id="c-2", args={"stream": "top"})))
+    assert [fired[0].id for fired in station.fired] == ["c-1", "c-2"]
     for number, args in enumerate(
         [
             {"part_id": "x" * 129},
@@ -167,7 +170,7 @@ def test_a_trigger_that_could_not_be_kept(counter: Counter, station: Station) ->
         ]
     ):
         assert not ask(counter, "trigger", f"d-{number}", stream="top", **args).ok
-    assert len(station.fired) == 1
+    assert len(station.fired) == 2
 
 
 def snapshot(counter: Counter) -> Response:

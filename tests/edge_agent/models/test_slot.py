@@ -255,3 +255,25 @@ def test_a_result_never_names_the_wrong_model(
         wait_for(lambda: slot.post is wanted)
     assert set(line.seen) == {("ng", "1.0.0"), ("review", "2.0.0")}
     assert len(line.seen) > 400
+
+
+def test_who_looks_already_is_taken_at_once(plain: Post, reports: list[Report]) -> None:
+    """It came back by itself, and then a command asks for it: that waits for nothing."""
+    slot = Slot(plain, None, reports.append)
+    plain.taken.clear()
+    slot.offer(plain)
+    slot.turn()
+    assert plain.taken.is_set()
+    assert slot.post is plain
+
+
+def test_the_newest_offer_counts(
+    plain: Post, two: tuple[Post, Post], reports: list[Report]
+) -> None:
+    slot = Slot(plain, None, reports.append)
+    for post in two:
+        slot.offer(post)
+    slot.turn()
+    assert slot.post is two[1]
+    slot.turn()
+    assert slot.post is two[1]
