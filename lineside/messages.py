@@ -191,9 +191,9 @@ class Status(Struct, kw_only=True):
     boot: str
     state: Literal["online", "offline", "degraded"]
     reasons: list[str] = []
-    """Why it is degraded (`camera_lost:CAMERA`, `stream_failed:STREAM`, `outbox:WHY`,
-    `results_refused:WHY`, `model_fallback:MODEL`, `no_model:MODEL`, `paused:STREAM`) or offline
-    (`stopped`, `connection_lost`)."""
+    """Why it is degraded (`camera_lost:CAMERA`, `camera_fault:CAMERA:FAULT`,
+    `stream_failed:STREAM`, `outbox:WHY`, `results_refused:WHY`, `model_fallback:MODEL`,
+    `no_model:MODEL`, `paused:STREAM`) or offline (`stopped`, `connection_lost`)."""
     delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
     """`unconfirmed`: over MQTT 3.1.1 and the station can't hear its own results back."""
     version: str
@@ -217,6 +217,9 @@ class StreamHealth(Struct, kw_only=True):
     """Results a second since the last health message."""
     camera: str
     """`ok`, `lost` or `ended`."""
+    findings: list[str] = []
+    """What lasts that is wrong with its pictures: `black`, `overexposed`, `frozen`, `blurred`,
+    `moved`."""
 
 
 class Health(Struct, kw_only=True):
@@ -250,9 +253,10 @@ class Event(Struct, kw_only=True):
     at: datetime
     kind: str
     """`started`, `stopped`, `cut_off` (the run before ended without a stop), `camera_lost`,
-    `camera_back`, `results_refused`, `results_lost`, `outbox_failed`, `outbox_back`,
-    `outbox_quarantined`, `broker_fault`, `model_changed`, `model_refused`,
-    `model_taken_back`, `model_store_failed`, `limits_changed`, `checked`; others may come."""
+    `camera_back`, `camera_fault` (its pictures are black, over-exposed, frozen, blurred or moved),
+    `camera_fault_over`, `results_refused`, `results_lost`, `outbox_failed`, `outbox_back`,
+    `outbox_quarantined`, `broker_fault`, `model_changed`, `model_refused`, `model_taken_back`,
+    `model_store_failed`, `limits_changed`, `checked`; others may come."""
     message: str
     """One sentence for a person."""
     details: dict[str, Any] = {}

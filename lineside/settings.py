@@ -28,6 +28,10 @@ else:
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 
+Check = Literal["black", "overexposed", "frozen", "blurred", "moved"]
+CHECKS: Final[tuple[Check, ...]] = get_args(Check)
+DOUBTS: Final[tuple[Check, ...]] = ("black", "overexposed", "frozen")
+
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 
 
@@ -140,6 +144,24 @@ class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_delay_ms: Annotated[float, Meta(ge=0, le=60_000)] | None = None
     """Milliseconds by which a frame may be read later than it was captured, where no driver stamps
     it. Left out: 500 for `rtsp:`, 200 for a `v4l2:` device that does not stamp, 0 for others."""
+    checks: list[Check] | None = None
+    """The faults that a live camera's pictures are looked at for: `black`, `overexposed`,
+    `frozen`, `blurred`, `moved`. Left out: all of them. Each that lasts is an event and in the
+    status."""
+    doubts: list[Check] | None = None
+    """Those of `checks` with which each part is a `no_read`. Left out: `black`, `overexposed` and
+    `frozen`, as far as they are looked for."""
+
+    @property
+    def looked_for(self) -> tuple[Check, ...]:
+        """`checks`, or what it is where it is left out."""
+        return CHECKS if self.checks is None else tuple(self.checks)
+
+    @property
+    def doubted(self) -> tuple[Check, ...]:
+        """`doubts`, or what it is where it is left out."""
+        wanted = DOUBTS if self.doubts is None else self.doubts
+        return tuple(check for check in wanted if check in self.looked_for)
 
 
 class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -382,6 +404,23 @@ def _check_camera(camera: CameraSettings) -> None:
             f"[[camera]] {camera.name!r}: rate {camera.rate:g}: a live camera gives at least "
             "1 frame a second, or it counts as lost"
         )
+    _check_looks(camera)
+
+
+def _check_looks(camera: CameraSettings) -> None:
+    """Refuse looks at pictures that are not made."""
+    for key in ("checks", "doubts"):
+        if getattr(camera, key) and camera.source.startswith(("images:", "file:")):
+            _refuse(
+                f"[[camera]] {camera.name!r}: {key} are for live cameras only, "
+                f"got {camera.source!r}"
+            )
+    for doubt in camera.doubts or ():
+        if doubt not in camera.looked_for:
+            _refuse(
+                f"[[camera]] {camera.name!r}: {doubt!r} is among doubts and not among checks, "
+                "so it is never looked for; add it to checks"
+            )
 
 
 def _absolute(settings: Settings, folder: Path) -> Settings:

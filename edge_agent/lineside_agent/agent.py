@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from lineside.errors import CameraError, LinesideError, StorageError
@@ -42,8 +43,10 @@ class Agent:
         self._hurry = threading.Event()
         self._stopped_by = "its sources have ended"
         given = sources or {}
+        vitals = Path(settings.outbox.path).parent / "vitals"
         self._sources = {
-            camera.name: given.get(camera.name) or make_source(camera) for camera in settings.camera
+            camera.name: given.get(camera.name) or make_source(camera, vitals=vitals)
+            for camera in settings.camera
         }
 
     def stop(self, why: str) -> None:

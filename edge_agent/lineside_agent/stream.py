@@ -298,6 +298,9 @@ class Stream:
             self.faults["stale"] += 1
             return "camera:stale"
         self._newest_ns = shot.mono_ns
+        if shot.doubt is not None:
+            self.faults[shot.doubt] += 1
+            return f"camera:{shot.doubt}"
         return None
 
     def _part(

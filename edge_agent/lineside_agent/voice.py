@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,6 +19,7 @@ from lineside_agent.models import Roster
 from lineside_agent.publisher import Publisher
 from lineside_agent.stream import Stream
 from lineside_agent.supervision import read_device
+from lineside_agent.vitals import Kind
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Voice:
         self._health_at = now + self._health_s
         self._counted = {stream.context.stream: 0 for stream in streams}
         self._lost: set[str] = set()
+        self._faulty: dict[str, set[str]] = {stream.context.camera: set() for stream in streams}
         self._refusal: str | None = None
         self._said: Status | None = None
         self._said_at = 0.0
@@ -134,6 +136,12 @@ class Voice:
             if stream.source.state == "lost" and not self.resting
         ]
         reasons += [
+            f"camera_fault:{stream.context.camera}:{kind}"
+            for stream in self._streams
+            for kind in stream.source.findings
+            if not self.resting
+        ]
+        reasons += [
             f"stream_failed:{stream.context.stream}" for stream in self._streams if stream.failure
         ]
         reasons += [f"paused:{stream.name}" for stream in self._streams if stream.paused]
@@ -160,6 +168,19 @@ class Voice:
             elif trouble is None and name in self._lost:
                 self._lost.discard(name)
                 self._keeper.event("camera_back", f"camera {name!r} is back", camera=name)
+            self._watch_pictures(name, stream.source.findings)
+
+    def _watch_pictures(self, name: str, findings: Mapping[Kind, str]) -> None:
+        """Faults of a camera's pictures that begin and end."""
+        known = self._faulty[name]
+        for kind in sorted(known - set(findings)):
+            message = f"camera {name!r} is not {kind} any more"
+            self._keeper.event("camera_fault_over", message, camera=name, fault=kind)
+        for kind, seen in findings.items():
+            if kind not in known:
+                message = f"camera {name!r} is {kind}: {seen}"
+                self._keeper.event("camera_fault", message, camera=name, fault=kind)
+        self._faulty[name] = set(findings)
 
     def _watch_refusals(self) -> None:
         refusal = self._publisher.refusal
@@ -190,6 +211,7 @@ class Voice:
                     faults=dict(stream.faults),
                     rate_hz=round((results - self._counted[name]) / seconds, 3),
                     camera=stream.source.state,
+                    findings=list(stream.source.findings),
                 )
             )
             self._counted[name] = results

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lineside.commands import Command, Response, encode
-from lineside.messages import Result
+from lineside.messages import Health, Result, StreamHealth
 from lineside.mqtt import MqttClient, Outgoing
 from lineside.settings import MqttSettings
 from lineside.subscriber import Subscriber
@@ -141,6 +141,35 @@ def test_what_a_station_does_when_it_is_asked(config: Path, operator: Operator) 
     assert changed.details["by"] == "operator"
     assert not [e.kind for e in operator.listener.events() if e.kind == "camera_lost"]
     assert operator.listener.states()[-1] == "offline stopped"
+
+
+@pytest.mark.broker
+def test_a_camera_that_is_black_gives_no_verdict_and_says_so(
+    config: Path, folder: Path, operator: Operator
+) -> None:
+    heard = operator.listener
+
+    def health() -> StreamHealth:
+        return heard.of(Health)[-1].streams[0]
+
+    with AgentProcess(config):
+        ready(operator)
+        assert operator.result(operator.send("trigger", stream="top")).verdict != "no_read"
+        ask(folder, Wish(fault="black"))
+        wait_for(lambda: "degraded camera_fault:top:black" in heard.states(), 3.0)
+        result = operator.result(operator.send("trigger", stream="top"))
+        assert (result.verdict, result.reasons, result.inputs) == ("no_read", ["camera:black"], [])
+        wait_for(lambda: heard.of(Health) and health().findings == ["black"], 5.0)
+        assert health().camera == "ok"
+        assert health().faults["black"] > 0
+        ask(folder, Wish(noise=False))
+        wait_for(lambda: heard.states()[-1] == "online", 10.0)
+        assert operator.result(operator.send("trigger", stream="top")).verdict != "no_read"
+        wait_for(lambda: health().findings == [], 5.0)
+    begun, over = (e for e in heard.events() if e.kind.startswith("camera_"))
+    assert (begun.kind, begun.details) == ("camera_fault", {"camera": "top", "fault": "black"})
+    assert begun.message.startswith("camera 'top' is black: the brightest 1 % of the picture is")
+    assert (over.kind, over.details) == ("camera_fault_over", begun.details)
 
 
 @pytest.mark.broker

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lineside.errors import SettingsError
-from lineside.settings import MqttSettings, check_mqtt, parse_settings, read_settings
+from lineside.settings import CHECKS, MqttSettings, check_mqtt, parse_settings, read_settings
 
 TEXT = """
 [station]
@@ -119,6 +119,21 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
             '"line:photos"\nrate = 0.5',
             "rate 0.5: a live camera gives at least 1 frame a second, or it counts as lost",
         ),
+        (
+            '"images:photos"',
+            '"images:photos"\nchecks = ["black"]',
+            "[[camera]] 'top': checks are for live cameras only, got 'images:photos'",
+        ),
+        (
+            '"images:photos"',
+            '"line:photos"\nchecks = ["dark"]',
+            "camera[0].checks[0]: Invalid enum value 'dark'",
+        ),
+        (
+            '"images:photos"',
+            '"line:photos"\nchecks = ["black"]\ndoubts = ["frozen"]',
+            "[[camera]] 'top': 'frozen' is among doubts and not among checks",
+        ),
         ("[station]", "[station", "is no TOML"),
     ],
 )
@@ -129,6 +144,24 @@ def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
     assert str(caught.value).startswith("station.toml")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "looked_for", "doubted"),
+    [
+        ("", CHECKS, ("black", "overexposed", "frozen")),
+        ("checks = []", (), ()),
+        ('checks = ["moved", "frozen"]', ("moved", "frozen"), ("frozen",)),
+        ("doubts = []", CHECKS, ()),
+        ('doubts = ["moved"]', CHECKS, ("moved",)),
+    ],
+)
+def test_what_pictures_are_looked_at_for(
+    keys: str, looked_for: tuple[str, ...], doubted: tuple[str, ...]
+) -> None:
+    text = TEXT.replace('"images:photos"', f'"line:photos"\n{keys}')
+    (camera, *_) = parse_settings(text, folder=FOLDER).camera
+    assert (camera.looked_for, camera.doubted) == (looked_for, doubted)
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:

@@ -17,10 +17,15 @@ from lineside_agent.sources import Shot, make_source
 from lineside_agent.sources.live import LiveSource
 
 
+def level(number: int) -> int:
+    """The grey of a plain picture: 15 more from one to the next, and none of them black."""
+    return 40 + 15 * number
+
+
 def plain_pictures(folder: Path, count: int, height: int = 48, width: int = 64) -> Path:
-    """Pictures of one grey level each, 20 more from one to the next, and no noise asked for."""
+    """Pictures of one grey level each, as `level` says, and no noise asked for."""
     for number in range(count):
-        frame = np.full((height, width, 3), 20 * number, np.uint8)
+        frame = np.full((height, width, 3), level(number), np.uint8)
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f"{number:02}.png"), frame)
     ask(folder, Wish(noise=False))

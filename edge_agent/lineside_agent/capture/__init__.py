@@ -4,6 +4,7 @@ Drivers hang and crash, and nothing that runs in the agent's process could stop 
 (`python -m lineside_agent.capture`) opens one camera, and the agent kills and starts it as needed.
 
     child:  backend ──▶ a slot of shared memory ──header──▶ socket      (child.py, v4l2.py, ...)
+            a look at the picture                                       (pictures.py)
     agent:  socket ──▶ the newest header ──▶ a view of its slot          (channel.py)
             control words, news, the process itself                     (supervisor.py)
 

@@ -21,6 +21,7 @@ from lineside.image import Frame
 from lineside_agent.capture import BACKENDS
 from lineside_agent.capture.backend import Backend, Grab
 from lineside_agent.capture.memory import SLOTS, Frames, Word
+from lineside_agent.capture.pictures import Pictures
 from lineside_agent.capture.timing import FIRST_S, OPEN_S, SETTLED_S, STALL_S, pause_s
 from lineside_agent.capture.wire import (
     END,
@@ -74,6 +75,7 @@ class Child:
         self._sent = 0
         self._last_driver_ns = 0
         self._told_flag = False
+        self._pictures = Pictures(order, self._say) if order.checks else None
 
     def run(self) -> None:
         """Open the camera, send its frames, and begin again when it fails.
@@ -82,15 +84,19 @@ class Child:
             EndError: the agent asks to end.
         """
         attempt = 0
-        while True:
-            began = time.monotonic()
-            try:
-                self._serve()
-            except CameraError as error:
-                self._say(News(at_ns=time.monotonic_ns(), trouble=str(error)[:MAX_TEXT]))
-            attempt = 0 if time.monotonic() - began > SETTLED_S else attempt
-            self._rest(pause_s(attempt))
-            attempt += 1
+        try:
+            while True:
+                began = time.monotonic()
+                try:
+                    self._serve()
+                except CameraError as error:
+                    self._say(News(at_ns=time.monotonic_ns(), trouble=str(error)[:MAX_TEXT]))
+                attempt = 0 if time.monotonic() - began > SETTLED_S else attempt
+                self._rest(pause_s(attempt))
+                attempt += 1
+        finally:
+            if self._pictures is not None:
+                self._pictures.close()
 
     def _serve(self) -> None:
         """Read the camera until that fails."""
@@ -119,6 +125,12 @@ class Child:
                 frame = backend.fill(functools.partial(self._memory.frame, slot))
             except ImageError as error:
                 flagged = str(error)
+        doubt = None
+        if frame is not None and self._pictures is not None:
+            first = self._pictures.first
+            doubt = self._pictures.doubt(frame, mono_ns=grab.mono_ns, frame_id=grab.frame_id)
+            if first:
+                return
         height, width = (0, 0) if frame is None else frame.shape[:2]
         now = time.monotonic_ns()
         if flagged is None:
@@ -138,6 +150,7 @@ class Child:
             stamp=grab.stamp,
             frame_id=grab.frame_id,
             flagged=None if flagged is None else flagged[:MAX_TEXT],
+            doubt=doubt,
         )
         self._memory.words[Word.SENT] = self._sent
         self._frames.send(encode(header))
@@ -191,10 +204,12 @@ class Child:
         """Tell the agent how long it may hear nothing."""
         self._memory.words[Word.DEADLINE_NS] = time.monotonic_ns() + round(seconds * 1e9)
 
-    def _say(self, news: News) -> None:
-        """Send news; an agent that does not listen misses them."""
+    def _say(self, news: News) -> bool:
+        """Send news; whether there was room: an agent that does not listen misses them."""
         with contextlib.suppress(BlockingIOError):
             self._words.send(encode(news), socket.MSG_DONTWAIT)
+            return True
+        return False
 
 
 def _receive(end: socket.socket) -> bytes | None:

@@ -22,6 +22,7 @@ from lineside_agent.capture.channel import Channel
 from lineside_agent.capture.memory import Frames, Word
 from lineside_agent.capture.timing import OPEN_S, SETTLED_S, STALL_S, START_S, pause_s
 from lineside_agent.capture.wire import MAX_MESSAGE_BYTES, News, Order, decode_news, encode
+from lineside_agent.vitals import Kind
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ class Supervisor:
 
     Attributes:
         controls: what was read back of the camera when it was opened last.
+        findings: the faults of its pictures that last, and what was seen of each.
         pid: of the child that runs; None if there is none.
         failures: how often the camera could not be opened, was lost, or its child ended; each
             time it is tried again.
@@ -156,6 +158,7 @@ class Supervisor:
 
     def __init__(self, order: Order, on_channel: Callable[[Channel], None]) -> None:
         self.controls: Mapping[str, float] = {}
+        self.findings: Mapping[Kind, str] = {}
         self.pid: int | None = None
         self.failures = 0
         self._order = order
@@ -279,3 +282,7 @@ class Supervisor:
             self._flagged = (said.at_ns, said.flagged)
         if said.controls is not None:
             self.controls = said.controls
+        if said.findings is not None:
+            self.findings = said.findings
+        if said.note is not None:
+            log.warning("%s: %s", self._name, said.note)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lineside_agent.capture.memory import SLOTS
+from lineside_agent.vitals import Kind
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 """A message is never longer; what a camera says is cut to MAX_TEXT characters."""
@@ -35,6 +36,12 @@ class Order(Struct, frozen=True, kw_only=True):
     """Frames a second that are wished for; 0: as the camera likes."""
     controls: dict[str, float]
     """What to set: `exposure_us`, `gain`, `white_balance_k`."""
+    checks: list[Kind] = []
+    """The faults that pictures are looked at for."""
+    doubts: list[Kind] = []
+    """Those of them with which no picture can be trusted."""
+    learned: str = ""
+    """The file of what was learned of the camera's pictures; empty: it is not kept."""
 
 
 class Header(Struct, frozen=True, array_like=True):
@@ -53,6 +60,9 @@ class Header(Struct, frozen=True, array_like=True):
     stamp: Literal["driver", "read"]
     frame_id: int | None
     flagged: str | None
+    doubt: Kind | None = None
+    """What makes the picture doubtful. Unlike a flagged frame it has pixels, and its camera is not
+    started again."""
 
 
 class News(Struct, frozen=True, kw_only=True):
@@ -66,6 +76,10 @@ class News(Struct, frozen=True, kw_only=True):
     """Why the newest frame can't be trusted."""
     controls: dict[str, float] | None = None
     """What was read back after setting, of a camera that was opened."""
+    findings: dict[Kind, str] | None = None
+    """All faults that last, and what was seen of each; said when they have changed."""
+    note: str | None = None
+    """What somebody should read in the log."""
 
 
 encode = msgspec.msgpack.Encoder().encode

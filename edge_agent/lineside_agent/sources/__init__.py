@@ -8,11 +8,13 @@ cameras are read by processes of their own: see `lineside_agent.capture`.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Final
 
 from lineside.errors import SettingsError
 from lineside.settings import CameraSettings
 from lineside_agent.capture import BACKENDS
+from lineside_agent.capture.wire import Order
 from lineside_agent.sources.base import EndOfSourceError, Shot, Source
 from lineside_agent.sources.live import LiveSource
 
@@ -24,8 +26,12 @@ FINITE: Final = {  # scheme -> module:class
 }
 
 
-def make_source(camera: CameraSettings) -> Source:
+def make_source(camera: CameraSettings, *, vitals: Path | None = None) -> Source:
     """The source that a `[[camera]]` names; not opened yet.
+
+    Args:
+        camera: the settings.
+        vitals: the folder where what is learned of live cameras' pictures is kept; None: nowhere.
 
     Raises:
         SettingsError: no such kind of source.
@@ -37,13 +43,19 @@ def make_source(camera: CameraSettings) -> Source:
         return made(camera.name, where, rate=camera.rate)
     if where and scheme in BACKENDS:
         delay = camera.max_delay_ms
-        return LiveSource(
-            camera.name,
-            where,
+        order = Order(
+            camera=camera.name,
             scheme=scheme,
+            where=where,
             rate=camera.rate,
             controls=camera.controls.chosen,
-            max_delay_ms=BACKENDS[scheme].max_delay_ms if delay is None else delay,
+            checks=list(camera.looked_for),
+            doubts=list(camera.doubted),
+            # The child has another current folder.
+            learned="" if vitals is None else str(vitals.absolute() / f"{camera.name}.npz"),
+        )
+        return LiveSource(
+            order, max_delay_ms=BACKENDS[scheme].max_delay_ms if delay is None else delay
         )
     expected = ", ".join(f"{name}:…" for name in [*FINITE, *BACKENDS])
     msg = f"camera {camera.name!r}: source {camera.source!r} is none of {expected}"

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from lineside.errors import CameraError
 from lineside.image import Frame
+from lineside_agent.vitals import Kind
 
 State = Literal["ok", "lost", "ended"]
 
@@ -29,6 +30,7 @@ class Shot:
             to the source's `max_delay_ms` later than its capture.
         flagged: why the frame can't be trusted: the driver's error flag, a damaged JPEG, a time
             stamp that went back. Such a shot has no frame, and `problem` says the same.
+        doubt: what makes its picture doubtful, such as `black`. Such a shot has a frame.
         frame_id: the driver's number of the frame, where there is one.
     """
 
@@ -40,6 +42,7 @@ class Shot:
     stamp: Literal["driver", "read"] = "read"
     flagged: str | None = None
     frame_id: int | None = None
+    doubt: Kind | None = None
 
     @classmethod
     def now(
@@ -58,7 +61,8 @@ class Source(ABC):
 
     A subclass must override `_open`, `_take` and `_close`, which may raise anything: the public
     methods raise CameraError from it. It must set `finite`, and may count `dropped` and override
-    `state`, `trouble` and `controls`. It is used by one thread, but for those and `dropped`.
+    `state`, `trouble`, `findings` and `controls`. It is used by one thread, but for those and
+    `dropped`.
 
     Args:
         name: the camera's name, for messages.
@@ -92,6 +96,11 @@ class Source(ABC):
     def trouble(self) -> str | None:
         """Why no frames come, in one line; None if they do."""
         return None
+
+    @property
+    def findings(self) -> Mapping[Kind, str]:
+        """What lasts that is wrong with a live camera's pictures, and what was seen of each."""
+        return {}
 
     @property
     def failures(self) -> int:

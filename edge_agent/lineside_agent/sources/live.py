@@ -16,6 +16,7 @@ from lineside_agent.capture.channel import Channel, ChannelEndedError
 from lineside_agent.capture.supervisor import Supervisor
 from lineside_agent.capture.wire import Header, Order
 from lineside_agent.sources.base import Shot, Source, State
+from lineside_agent.vitals import Kind
 
 
 class LiveSource(Source):
@@ -25,32 +26,17 @@ class LiveSource(Source):
     are until the next `take`. A frame that is flagged has no pixels.
 
     Args:
-        name: the camera's name, for messages.
-        where: what follows the scheme in the settings.
-        scheme: the kind of camera.
-        rate: frames a second, where the kind knows such a wish; 0: as the camera likes.
-        controls: what to set: `exposure_us`, `gain`, `white_balance_k`.
+        order: what its process shall do.
         max_delay_ms: how much later than its capture a frame with the stamp `read` may be read.
     """
 
     finite: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        name: str,
-        where: str,
-        *,
-        scheme: str,
-        rate: float = 0.0,
-        controls: Mapping[str, float] | None = None,
-        max_delay_ms: float = 0.0,
-    ) -> None:
-        super().__init__(name, where, rate=rate)
-        self.scheme = scheme
+    def __init__(self, order: Order, *, max_delay_ms: float = 0.0) -> None:
+        super().__init__(order.camera, order.where, rate=order.rate)
         self.max_delay_ms = max_delay_ms
-        self._order = Order(
-            camera=name, scheme=scheme, where=where, rate=rate, controls=dict(controls or {})
-        )
+        self.scheme = order.scheme
+        self._order = order
         self._dropped_before = 0
         self._supervisor: Supervisor | None = None
         self._renewed = threading.Condition()
@@ -67,6 +53,11 @@ class LiveSource(Source):
     def trouble(self) -> str | None:
         supervisor = self._supervisor
         return f"camera {self.name!r} is not open" if supervisor is None else supervisor.trouble
+
+    @property
+    @override
+    def findings(self) -> Mapping[Kind, str]:
+        return {} if self._supervisor is None else self._supervisor.findings
 
     @property
     @override
@@ -159,4 +150,5 @@ def _shot(header: Header, frame: Frame | None) -> Shot:
         stamp=header.stamp,
         flagged=header.flagged,
         frame_id=header.frame_id,
+        doubt=header.doubt,
     )

@@ -19,7 +19,7 @@ from lineside_agent.capture.line import Wish, ask
 from lineside_agent.capture.timing import STALL_S
 from lineside_agent.sources.live import LiveSource
 from tests.support.broker import wait_for
-from tests.support.line import gone, line, pixels, plain_pictures, take
+from tests.support.line import gone, level, line, pixels, plain_pictures, take
 
 RETURN_S = 10.0
 """A camera that is there again has to deliver within so many seconds."""
@@ -149,7 +149,7 @@ def test_a_frame_is_whole_and_stays_while_it_is_held(tmp_path: Path) -> None:
         last = number
         for _ in range(2):  # at once, and after the camera could have written some more frames
             sample = frame[::9, ::7]
-            assert sample.min() == sample.max() == 20 * (number % 12)
+            assert sample.min() == sample.max() == level(number % 12)
             time.sleep(0.004 * (taken % 3))
         taken += 1
     assert taken > 20

@@ -1,0 +1,291 @@
+"""A camera's pictures are looked at in its process: each fault of the virtual line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lineside.image import Frame
+from lineside.settings import CameraSettings
+from lineside_agent.capture import pictures
+from lineside_agent.capture.line import Fault, Wish, ask
+from lineside_agent.capture.pictures import Pictures
+from lineside_agent.capture.wire import News, Order
+from lineside_agent.sources import make_source
+from lineside_agent.sources.live import LiveSource
+from lineside_agent.vitals import Kind, Vitals
+from tests.support.broker import wait_for
+from tests.support.line import done, take
+
+PERIOD_NS = 50_000_000
+PARTS = 8
+SEEN_S, OVER_S = 3.0, 10.0
+DOUBTS: list[Kind] = ["black", "overexposed", "frozen"]
+CALLED: dict[Fault, Kind] = {
+    "black": "black",
+    "overexposed": "overexposed",
+    "freeze": "frozen",
+    "blurred": "blurred",
+    "moved": "moved",
+}
+
+
+def scene(part: int) -> Frame:
+    """A bench with fixed edges, and a part on its way across: uint8, 180 x 320 x 3."""
+    random = np.random.default_rng(3)
+    frame = np.full((180, 320, 3), 70, np.uint8)
+    for x, y in random.integers((0, 0), (300, 165), (60, 2)).tolist():
+        frame[y : y + 12, x : x + 16] = random.integers(30, 200, 3)
+    cv2.circle(frame, (40 * part, 90), 22, (60, 90, 160), -1)
+    return frame
+
+
+def order(learned: Path | None = None, doubts: list[Kind] | None = None) -> Order:
+    return Order(
+        camera="cam0",
+        scheme="line",
+        where="/nowhere",
+        rate=20.0,
+        controls={},
+        checks=list(CALLED.values()),
+        doubts=DOUBTS if doubts is None else doubts,
+        learned="" if learned is None else str(learned),
+    )
+
+
+def noisy(frame: Frame, random: np.random.Generator) -> Frame:
+    return frame ^ random.integers(0, 2, frame.shape, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def learned() -> bytes:
+    """What is learned of the scene in 75 s."""
+    vitals, random = Vitals(), np.random.default_rng(1)
+    scenes = [scene(part) for part in range(PARTS)]
+    for index in range(1500):
+        vitals.look(noisy(scenes[index % PARTS], random), mono_ns=index * PERIOD_NS)
+        assert not vitals.findings, (index, vitals.findings)
+    kept = vitals.learned()
+    assert kept is not None
+    return kept
+
+
+@pytest.fixture
+def file(tmp_path: Path, learned: bytes) -> Path:
+    """Where it is kept."""
+    file = tmp_path / "state" / "vitals" / "cam0.npz"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(learned)
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "line"
+    folder.mkdir()
+    for part in range(PARTS):
+        cv2.imwrite(str(folder / f"{part}.png"), scene(part))
+    ask(folder, Wish())
+    return folder
+
+
+def opened(folder: Path, file: Path) -> LiveSource:
+    camera = CameraSettings(name="cam0", source=f"line:{folder}", rate=20.0)
+    source = make_source(camera, vitals=file.parent)
+    assert isinstance(source, LiveSource)
+    source.open()
+    take(source)
+    return source
+
+
+@pytest.fixture
+def source(folder: Path, file: Path) -> Iterator[LiveSource]:
+    """A camera whose pictures were learned by an earlier process."""
+    source = opened(folder, file)
+    yield source
+    source.close()
+
+
+def trusted(source: LiveSource, folder: Path, seconds: float) -> dict[str | None, int]:
+    """How many frames came without a doubt, by what the line did to them."""
+    counts: dict[str | None, int] = {}
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        shot = source.take(0.1)
+        if shot is not None and shot.doubt is None and shot.flagged is None:
+            fault = next(e["fault"] for e in done(folder)[::-1] if e["frame"] == shot.frame_id)
+            counts[fault] = counts.get(fault, 0) + 1
+    return counts
+
+
+def test_each_fault_is_seen_within_3_s_and_over_within_10_s_of_its_return(
+    source: LiveSource, folder: Path
+) -> None:
+    assert trusted(source, folder, 1.0).keys() == {None}
+    for fault, kind in CALLED.items():
+        begun = time.monotonic()
+        ask(folder, Wish(fault=fault))
+        wait_for(lambda kind=kind: kind in source.findings, SEEN_S, f"{fault} seen")
+        assert time.monotonic() - begun < SEEN_S
+        assert set(source.findings) == {kind}
+        assert source.state == "ok"  # it gives frames, and is not started again
+        while source.take(0.0) is not None:  # what came before
+            pass
+        assert bool(trusted(source, folder, 0.5)) == (kind not in DOUBTS)
+        ask(folder, Wish())
+        wait_for(lambda: not source.findings, OVER_S, f"{fault} over")
+        assert trusted(source, folder, 0.3)[None] > 0
+    assert source.failures == 0
+
+
+def test_black_and_overexposed_frames_are_doubted_from_the_first(
+    source: LiveSource, folder: Path
+) -> None:
+    for fault in ("black", "overexposed"):
+        ask(folder, Wish(fault=fault))  # type: ignore[arg-type] # one of them
+        assert not trusted(source, folder, 0.7).get(fault)
+        ask(folder, Wish())
+        wait_for(lambda: done(folder)[-1]["fault"] is None)
+
+
+def test_a_stall_is_flagged_and_no_frame_of_it_is_trusted(source: LiveSource, folder: Path) -> None:
+    ask(folder, Wish(fault="stall"))
+    wait_for(lambda: source.state == "lost", SEEN_S, "lost")
+    # The picture that it stands at is a good one, once.
+    assert trusted(source, folder, 0.5).get("stall", 0) <= 1
+    ask(folder, Wish())
+    wait_for(lambda: source.state == "ok", OVER_S, "back")
+
+
+def test_a_frozen_camera_repeats_no_picture_that_is_trusted_after_its_process_died(
+    source: LiveSource, folder: Path
+) -> None:
+    ask(folder, Wish(fault="freeze"))
+    wait_for(lambda: "frozen" in source.findings, SEEN_S, "seen")
+    pid = source.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: source.pid not in {None, pid}, OVER_S, "another process")
+    assert not trusted(source, folder, 1.5)
+    assert "frozen" in source.findings
+
+
+def test_what_was_learned_is_kept_at_the_end_and_used_by_the_next(
+    folder: Path, file: Path, learned: bytes
+) -> None:
+    source = opened(folder, file)
+    source.close()
+    kept = file.read_bytes()
+    assert kept != learned
+    assert [path.name for path in file.parent.iterdir()] == ["cam0.npz"]
+    before, after = Vitals(learned), Vitals(kept)  # neither is damaged
+    assert before.learned() is not None
+    assert after.learned() is not None
+
+
+def test_a_damaged_file_is_a_line_in_the_log_and_a_new_beginning(
+    folder: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_bytes(b"no zip")
+    source = opened(folder, file)
+    wait_for(lambda: "learned anew" in caplog.text)
+    assert "what was learned of a camera is damaged" in caplog.text
+    source.close()
+    Vitals(file.read_bytes())
+
+
+def told(said: list[News]) -> list[dict[Kind, str]]:
+    return [news.findings for news in said if news.findings is not None]
+
+
+def looks(subject: Pictures, frame: Frame, count: int, since: int = 0) -> list[Kind | None]:
+    """So many looks at a picture with noise."""
+    random = np.random.default_rng(since)
+    return [
+        subject.doubt(noisy(frame, random), mono_ns=(since + index) * PERIOD_NS, frame_id=None)
+        for index in range(count)
+    ]
+
+
+def test_news_come_when_the_faults_change_and_again_when_there_was_no_room() -> None:
+    said: list[News] = []
+    room = iter([False, True, True])
+
+    def say(news: News) -> bool:
+        said.append(news)
+        return next(room)
+
+    subject = Pictures(order(), say)
+    assert looks(subject, scene(0), 60) == [None] * 60
+    assert said == []  # too early to say that there is nothing
+    black = np.full((180, 320, 3), 2, np.uint8)
+    assert looks(subject, black, 60, since=60) == ["black"] * 60
+    assert [set(found) for found in told(said)] == [{"black"}, {"black"}]
+    assert "the brightest 1 % of the picture" in told(said)[0]["black"]
+    looks(subject, scene(0), 60, since=120)
+    assert told(said)[-1] == {}
+    assert len(said) == 3
+
+
+def test_only_chosen_faults_are_doubts() -> None:
+    subject = Pictures(order(doubts=["overexposed"]), lambda _: True)
+    black = np.full((180, 320, 3), 2, np.uint8)
+    assert looks(subject, black, 60) == [None] * 60
+    white = np.full((180, 320, 3), 255, np.uint8)
+    assert looks(subject, white, 3, since=60) == ["overexposed"] * 3
+
+
+def test_the_first_frame_is_only_to_compare_with_where_something_was_learned(file: Path) -> None:
+    assert not Pictures(order(), lambda _: True).first
+    subject = Pictures(order(file), lambda _: True)
+    assert subject.first
+    frozen = scene(1)
+    doubts = [
+        subject.doubt(frozen, mono_ns=index * PERIOD_NS, frame_id=index) for index in range(5)
+    ]
+    assert not subject.first
+    assert doubts[1:] == ["frozen"] * 4
+
+
+def test_a_full_disk_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[News] = []
+
+    def say(news: News) -> bool:
+        said.append(news)
+        return True
+
+    monkeypatch.setattr(pictures, "SPARE_BYTES", 2**62)
+    file = tmp_path / "vitals" / "cam0.npz"
+    subject = Pictures(order(file), say)
+    looks(subject, scene(0), 3)
+    subject.close()
+    assert not file.exists()
+    monkeypatch.setattr(pictures, "SPARE_BYTES", 0)
+    (tmp_path / "file").touch()
+    subject = Pictures(order(tmp_path / "file" / "cam0.npz"), say)  # no folder can be made there
+    looks(subject, scene(0), 3)
+    subject.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 3000), (3000, 8), (1080, 1920)])
+def test_frames_of_any_size_are_looked_at(shape: tuple[int, int]) -> None:
+    said: list[News] = []
+
+    def say(news: News) -> bool:
+        said.append(news)
+        return True
+
+    subject = Pictures(order(), say)
+    random = np.random.default_rng(0)
+    for index in range(300 if shape[0] < 1000 else 30):
+        frame = random.integers(60, 200, (*shape, 3), np.uint8)
+        subject.doubt(frame, mono_ns=index * PERIOD_NS, frame_id=index)
+    assert [news.note for news in said if news.note is not None] == []
