@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from lineside.errors import CameraError, LinesideError, StorageError
+from lineside.errors import CameraError, StorageError
 from lineside.settings import Settings
 from lineside_agent.sources import Source, make_source
 from lineside_agent.station import Station
@@ -72,7 +72,7 @@ class Agent:
         station = Station(self._settings, self.boot, self._sources)
         try:
             station.open()
-        except LinesideError:
+        except BaseException:
             station.close_sources()
             raise
         try:
@@ -100,14 +100,19 @@ class Agent:
         Raises:
             StorageError: results are left that could not be written.
         """
-        station.rest(self._stopped_by)
-        self._drain(station)
         keeper, client = station.keeper, station.client
-        written = keeper.stop()
-        station.close()
+        written = False
+        try:
+            station.rest(self._stopped_by)
+            self._drain(station)
+        finally:  # whatever failed, what is in memory goes to disk, and the broker hears of it
+            try:
+                written = keeper.stop()
+            finally:
+                station.close()
         left = keeper.pending
         if not written:
-            msg = f"{keeper.waiting} results could not be written and are lost: {keeper.problem}"
+            msg = f"{keeper.waiting} messages could not be written and are lost: {keeper.problem}"
             raise StorageError(msg)
         if left:
             log.warning(

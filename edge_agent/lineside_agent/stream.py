@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from lineside.decision import Answer, no_read
-from lineside.errors import LinesideError, SettingsError
+from lineside.errors import InputError, LinesideError, SettingsError
 from lineside.image import Frame, check_frame
 from lineside.messages import Limits, Result
 from lineside_agent.assemble import Context, Times, assemble
@@ -88,6 +88,7 @@ class Stream:
         self._numbers = itertools.count(1)  # next() is atomic: parts also come by other threads
         self._newest_ns = 0
         self._vacant_at = 0.0
+        self._no_more: str | None = None
         self.handing = False
         self._counting = threading.Lock()
         self._between: deque[Callable[[], None]] = deque()
@@ -129,9 +130,10 @@ class Stream:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(10.0)
+            if self._thread.is_alive():
+                log.warning("stream %s: it still looks at a part, whose result is lost", self.name)
+        self._refuse_more("stopped")
         self.source.close()
-        for firing, journal in self._trigger.drain() if self._trigger is not None else ():
-            self.answer(firing, "stopped", journal)
 
     def check_fires(self) -> None:
         """Refuse a stream that can't be fired.
@@ -150,10 +152,14 @@ class Stream:
             firing: the part.
             journal: its number in the outbox's journal.
         """
-        if self._trigger is None or not self._trigger.push(firing, journal):
-            with self._counting:
-                self.overflows += 1
-            self.answer(firing, "overflow", journal)
+        if self._trigger is not None and self._trigger.push(firing, journal):
+            return
+        if self._no_more is not None:
+            self.answer(firing, self._no_more, journal)
+            return
+        with self._counting:
+            self.overflows += 1
+        self.answer(firing, "overflow", journal)
 
     def between(self, work: Callable[[], None]) -> None:
         """Do something between two parts, on the stream's thread; from any thread."""
@@ -180,20 +186,47 @@ class Stream:
 
         Returns:
             What was in force before.
+
+        Raises:
+            InputError: the stream has ended.
         """
+        if self.ended:
+            msg = f"stream {self.name!r} has ended"
+            raise InputError(msg)
         before = self.slot.context.limits
         self.between(lambda: self.slot.set_limits(review, ng))
         return before
 
-    def answer(self, firing: Firing, reason: str, journal: int | None = None) -> None:
-        """Say that a part was not looked at, and why. From any thread."""
-        now = time.monotonic_ns()
+    def answer(
+        self, firing: Firing, reason: str, journal: int | None = None, *, past: bool = False
+    ) -> None:
+        """Say that a part was not looked at, and why. From any thread.
+
+        Args:
+            firing: the part.
+            reason: why not.
+            journal: its number in the outbox's journal.
+            past: whether it came in an earlier boot, of whose clock this one knows nothing.
+        """
+        now = firing.mono_ns if past else time.monotonic_ns()
         times = Times(firing.mono_ns, now, now)
         self._keep(next(self._numbers), firing, None, no_read(reason), times, journal)
 
+    def _refuse_more(self, reason: str) -> None:
+        """Answer the parts that wait, and from now on each that comes, without a look."""
+        self._no_more = self._no_more or reason
+        for firing, journal in self._trigger.drain() if self._trigger is not None else ():
+            self.answer(firing, reason, journal)
+
     def _run(self) -> None:
-        while not self._stopping.is_set() and self._turn():
-            pass
+        try:
+            while not self._stopping.is_set() and self._turn():
+                pass
+        except Exception as error:  # the station has to say that nobody looks any more
+            log.exception("stream %s ended in an unforeseen way", self.name)
+            self.failure = f"stream {self.name!r} ended: {error!r}"
+        if not self._stopping.is_set():
+            self._refuse_more("no_frame")
 
     def _turn(self) -> bool:
         """Deal with the next part, if one comes; whether to go on."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
 from lineside import __version__
 from lineside.messages import Health, Status, StreamHealth, encode
-from lineside.mqtt import MqttClient, Outgoing
+from lineside.mqtt import Delivery, MqttClient, Outgoing
 from lineside.settings import Settings
 from lineside.topics import Topics
 from lineside_agent.clock import clock_synced
@@ -69,6 +70,7 @@ class Voice:
         self._send = client.publish
         self._fault: str | None = None
         self.resting = False
+        self._on_way = False
         now = time.monotonic()
         self._began = self._counted_at = now
         self._health_at = now + self._health_s
@@ -89,7 +91,7 @@ class Voice:
 
     def goodbye(self) -> None:
         """Say that the station stopped because it was told to."""
-        self._say(self._status("offline", ["stopped"]))
+        self._send(self._retained(self._status("offline", ["stopped"])))
 
     def tick(self) -> None:
         """Look at what has changed, and say it. While there is no connection, nothing is said."""
@@ -156,8 +158,14 @@ class Voice:
         return Outgoing(self._topics.status(), encode(status), retain=True)
 
     def _say(self, status: Status) -> None:
+        if self._on_way:  # a newer one is said when it has arrived
+            return
         self._said, self._said_at = status, time.monotonic()
-        self._send(self._retained(status))
+        self._on_way = True
+        self._send(replace(self._retained(status), on_done=self._arrived))
+
+    def _arrived(self, _delivery: Delivery) -> None:
+        self._on_way = False
 
     def _watch_cameras(self) -> None:
         for stream in self._streams:

@@ -83,9 +83,7 @@ class Station:
     def _newest(self, _stream: str) -> Frame:
         return np.zeros((1080, 1920, 3), np.uint8)
 
-    def _fire(
-        self, stream: str, firing: Firing, answer: Kept, then: Callable[[], None]
-    ) -> None:
+    def _fire(self, stream: str, firing: Firing, answer: Kept, then: Callable[[], None]) -> None:
         if self.keeper.accept(stream, firing.encode(), answer=answer, then=then) is None:
             msg = "no room"
             raise StorageError(msg)

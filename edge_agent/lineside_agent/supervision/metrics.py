@@ -60,7 +60,7 @@ class CameraReading:
         up: whether it gives frames.
         dropped: frames that were replaced by newer ones before they were looked at.
         reconnects: attempts to connect, beyond the first.
-        faults: how often each kind of fault began, such as `lost` or `frozen`.
+        faults: how many frames could not be trusted, by why, such as `stale` or `frozen`.
     """
 
     camera: str
@@ -240,7 +240,7 @@ def _of_cameras(cameras: list[CameraReading]) -> Iterator[Metric]:
     yield _labelled(
         "Counter",
         "lineside_camera_faults",
-        "Faults of the camera that began, by kind",
+        "Frames that could not be trusted, by why",
         ("camera", "kind"),
         [((c.camera, kind), n) for c in cameras for kind, n in sorted(c.faults.items())],
     )
