@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 ORIENTATION = 0x0112  # the EXIF tag
 
@@ -40,6 +39,8 @@ def encoded(
         turned: the EXIF orientation, 1 to 8.
         options: of Pillow's writer.
     """
+    from PIL import Image  # not on a device
+
     image = Image.fromarray(pixels).convert(mode)
     if mode in {"RGBA", "LA"}:
         image.putalpha(40)
