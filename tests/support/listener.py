@@ -25,6 +25,8 @@ class Listener:
 
     def __init__(self, url: str, protocol: str = "5") -> None:
         self.heard: list[Incoming] = []
+        self._messages: list[Message] = []
+        self._read = 0
         self.subscribed = 0
         self._client = MqttClient(
             MqttSettings(url=url, protocol=protocol),  # type: ignore[arg-type]
@@ -35,8 +37,13 @@ class Listener:
 
     def messages(self) -> list[Message]:
         """All messages of stations, as they came."""
-        heard = [(parse_topic(m.topic).kind, m.payload) for m in list(self.heard)]
-        return [decode(kind, payload) for kind, payload in heard if kind in KINDS]
+        # Each is read once, however often somebody looks: the thread that hears needs the time.
+        for message in self.heard[self._read :]:
+            self._read += 1
+            kind = parse_topic(message.topic).kind
+            if kind in KINDS:
+                self._messages.append(decode(kind, message.payload))
+        return list(self._messages)
 
     def of(self, struct: type[M]) -> list[M]:
         """All messages of one kind, as they came."""
