@@ -117,7 +117,7 @@ def rude_server() -> Iterator[int]:
             thread.join()
 
 
-def wait_for(condition: object, timeout: float = 10.0, what: str = "condition") -> None:
+def wait_for(condition: object, timeout: float = 30.0, what: str = "condition") -> None:
     """Wait until `condition()` is true."""
     assert callable(condition)
     deadline = time.monotonic() + timeout
