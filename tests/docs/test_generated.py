@@ -36,7 +36,7 @@ def test_pages_are_in_step_with_the_code(generate: ModuleType) -> None:
 
 
 def test_every_setting_is_explained(generate: ModuleType) -> None:
-    docs = generate.field_docs("lineside.settings")
+    docs = generate.field_docs("lineside.settings.tables")
     schema = generate.schema_of(__import__("lineside.settings").settings.Settings)
     missing = [
         f"{name}.{key}"

@@ -1,0 +1,117 @@
+"""From a TOML file to a station's settings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from lineside.errors import SettingsError
+from lineside.settings.checks import check_mqtt, check_settings
+from lineside.settings.complaints import readable
+from lineside.settings.tables import Settings, StreamSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_CONFIG_BYTES: Final = 1024 * 1024
+
+
+def parse_settings(text: str, *, folder: Path, name: str = "config") -> Settings:
+    """Read a station's configuration.
+
+    Args:
+        text: TOML.
+        folder: what relative paths in it are relative to.
+        name: what to call it in an error.
+
+    Returns:
+        The settings, with absolute paths and at least one stream.
+
+    Raises:
+        SettingsError: not TOML, an unknown or missing key, a wrong type, or a contradiction.
+    """
+    try:
+        raw: Any = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{name} is no TOML: {error}"
+        raise SettingsError(msg) from error
+    try:
+        settings = msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        msg = f"{name}: {readable(str(error), raw, Settings)}"
+        raise SettingsError(msg) from error
+    settings = _with_default_stream(settings)
+    try:
+        check_settings(settings)
+        check_mqtt(settings.mqtt)
+    except SettingsError as error:
+        msg = f"{name}: {error}"
+        raise SettingsError(msg) from error
+    return _absolute(settings, folder)
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a station's configuration file.
+
+    Raises:
+        SettingsError: it is not there, is too large, or see `parse_settings`.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            msg = f"{path}: larger than {MAX_CONFIG_BYTES} bytes, that is no configuration"
+            raise SettingsError(msg)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} can't be read: {error}"
+        raise SettingsError(msg) from error
+    return parse_settings(text, folder=path.absolute().parent, name=str(path))
+
+
+def _with_default_stream(settings: Settings) -> Settings:
+    if settings.stream or len(settings.camera) != 1 or len(settings.model) != 1:
+        return settings
+    camera, model = settings.camera[0], settings.model[0]
+    stream = StreamSettings(name=camera.name, camera=camera.name, model=model.name)
+    return msgspec.structs.replace(settings, stream=[stream])
+
+
+def _absolute(settings: Settings, folder: Path) -> Settings:
+    """Settings whose paths are absolute."""
+
+    def path(text: str) -> str:
+        return str(folder / text) if text else ""
+
+    replace = msgspec.structs.replace
+    mqtt = settings.mqtt
+    cameras = []
+    for camera in settings.camera:
+        scheme, _, rest = camera.source.partition(":")
+        local = scheme in {"images", "file", "line"}
+        cameras.append(replace(camera, source=f"{scheme}:{path(rest)}") if local else camera)
+    return replace(
+        settings,
+        mqtt=replace(
+            mqtt,
+            password_file=path(mqtt.password_file),
+            ca_file=path(mqtt.ca_file),
+            cert_file=path(mqtt.cert_file),
+            key_file=path(mqtt.key_file),
+        ),
+        model=[
+            replace(
+                model,
+                bundle=path(model.bundle),
+                bundles=path(model.bundles),
+                trust=path(model.trust),
+            )
+            for model in settings.model
+        ],
+        camera=cameras,
+        outbox=replace(settings.outbox, path=path(settings.outbox.path)),
+        audit=replace(settings.audit, path=path(settings.audit.path)),
+    )
