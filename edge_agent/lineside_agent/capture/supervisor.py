@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -47,40 +48,40 @@ class Process:
     """
 
     def __init__(self, order: Order) -> None:
-        shared = memory.create()
-        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.words, its_words = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._stderr, its_stderr = os.pipe()
-        handed = [its.fileno(), mine.fileno(), its_words.fileno(), shared]
-        command = [sys.executable, "-m", "lineside_agent.capture", str(os.getpid())]
-        try:
+        pair = partial(socket.socketpair, socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # `mine` is what this process keeps, once all has succeeded; `handed` goes to the child.
+        with contextlib.ExitStack() as mine, contextlib.ExitStack() as handed:
+            shared = memory.create()
+            handed.callback(os.close, shared)
+            frames, its_frames = pair()
+            mine.enter_context(frames)
+            handed.enter_context(its_frames)
+            self.words, its_words = pair()
+            mine.enter_context(self.words)
+            handed.enter_context(its_words)
+            self._stderr, its_stderr = os.pipe()
+            mine.callback(os.close, self._stderr)
+            handed.callback(os.close, its_stderr)
+            os.set_blocking(self._stderr, False)
+            numbers = [its_frames.fileno(), frames.fileno(), its_words.fileno(), shared]
+            command = [sys.executable, "-m", "lineside_agent.capture", str(os.getpid())]
             self._process = subprocess.Popen(
-                [*command, *map(str, handed)],
+                [*command, *map(str, numbers)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=its_stderr,
-                pass_fds=handed,
+                pass_fds=numbers,
                 cwd="/",  # `-m` imports from the current folder, which may hold anyone's numpy.py
             )
-        except BaseException:
-            mine.close()
-            self.words.close()
-            os.close(self._stderr)
-            os.close(shared)
-            raise
-        finally:
-            its.close()
-            its_words.close()
-            os.close(its_stderr)
-        self.pid = self._process.pid
-        self.channel = Channel(mine, Frames(shared, writable=False))
-        os.close(shared)
-        os.set_blocking(self._stderr, False)
-        self._said = b""
-        self.words.send(encode(order))
-        self._poll = select.poll()
-        self._poll.register(self.words, select.POLLIN)
-        self._poll.register(self._stderr, select.POLLIN)
+            mine.callback(self._kill)
+            self.pid = self._process.pid
+            self.channel = Channel(frames, Frames(shared, writable=False))
+            self._said = b""
+            self._poll = select.poll()
+            self._poll.register(self.words, select.POLLIN)
+            self._poll.register(self._stderr, select.POLLIN)
+            self.words.send(encode(order))
+            mine.pop_all()
 
     def listen(self, seconds: float) -> list[News] | None:
         """What the child has said, after waiting for it; None if it has ended."""
@@ -125,9 +126,7 @@ class Process:
             self._process.wait(patience_s)
         killed = self._process.poll() is None
         if killed:
-            self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(GOODBYE_S)
+            self._kill()
         while self._process.poll() is None and not give_up.wait(LOOK_S):
             pass
         code = self._process.poll()
@@ -139,6 +138,11 @@ class Process:
         how = signal_name(code) or f"exit code {code}"
         said = last_line(self._said.decode(errors="replace"))
         return f"{how}: {said}" if said else how
+
+    def _kill(self) -> None:
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GOODBYE_S)
 
 
 class Supervisor:

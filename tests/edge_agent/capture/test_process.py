@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,9 @@ import pytest
 
 from lineside_agent.capture import memory
 from lineside_agent.capture.line import Wish, ask
+from lineside_agent.capture.supervisor import Process
 from lineside_agent.capture.timing import STALL_S
+from lineside_agent.capture.wire import Order
 from lineside_agent.sources.live import LiveSource
 from tests.support.broker import wait_for
 from tests.support.line import gone, level, line, pixels, plain_pictures, take
@@ -78,12 +83,57 @@ def test_a_stopped_process_is_noticed_within_3_s_and_killed(source: LiveSource) 
     assert source.state == "ok"
 
 
-def test_close_ends_the_process_and_leaves_nothing(folder: Path) -> None:
-    def descriptors() -> list[str]:
-        paths = Path("/proc/self/fd").iterdir()
-        found = [str(path.readlink()).partition(":")[0] for path in paths if path.is_symlink()]
-        return sorted(name for name in found if "/proc" not in name)  # not that of the listing
+def descriptors() -> list[str]:
+    """What this process has open."""
+    paths = Path("/proc/self/fd").iterdir()
+    found = [str(path.readlink()).partition(":")[0] for path in paths if path.is_symlink()]
+    return sorted(name for name in found if "/proc" not in name)  # not that of the listing
 
+
+def children() -> set[str]:
+    """The processes that this thread has started and not yet buried."""
+    return set(Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split())
+
+
+def order(where: str) -> Order:
+    return Order(camera="cam0", scheme="line", where=where, rate=25.0, controls={})
+
+
+def test_a_process_that_can_not_be_told_what_to_do_is_ended() -> None:
+    before, others = descriptors(), children()
+    with pytest.raises(OSError, match="Message too long"):
+        Process(order("x" * 10_000_000))
+    assert descriptors() == before
+    assert children() == others
+
+
+def test_wherever_descriptors_run_out_none_is_left_open(folder: Path) -> None:
+    before, others = descriptors(), children()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    failed = 0
+    for more in range(30):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, hard))
+        try:
+            process = Process(order(str(folder)))
+        except OSError as error:
+            assert error.errno == errno.EMFILE  # noqa: PT017 - the limit has to be lifted first
+            failed += 1
+        else:
+            break
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert descriptors() == before
+        assert children() == others
+    assert failed > 7  # two pairs, a pipe, the memory, and what it takes to start a process
+    process.channel.close()
+    process.end(0.0, threading.Event())
+    del process
+    assert descriptors() == before
+
+
+def test_close_ends_the_process_and_leaves_nothing(folder: Path) -> None:
     before = descriptors()
     for _ in range(3):
         source = line(folder)
