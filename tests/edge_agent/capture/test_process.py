@@ -99,6 +99,12 @@ def order(where: str) -> Order:
     return Order(camera="cam0", scheme="line", where=where, rate=25.0, controls={})
 
 
+def start_and_end(wanted: Order) -> None:
+    process = Process(wanted)
+    process.channel.close()
+    process.end(0.0, threading.Event())
+
+
 def test_a_process_that_can_not_be_told_what_to_do_is_ended() -> None:
     before, others = descriptors(), children()
     with pytest.raises(OSError, match="Message too long"):
@@ -116,7 +122,7 @@ def test_wherever_descriptors_run_out_none_is_left_open(folder: Path) -> None:
     for more in range(30):
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, hard))
         try:
-            process = Process(order(str(folder)))
+            start_and_end(order(str(folder)))
         except OSError as error:
             assert error.errno == errno.EMFILE  # noqa: PT017 - the limit has to be lifted first
             failed += 1
@@ -127,9 +133,6 @@ def test_wherever_descriptors_run_out_none_is_left_open(folder: Path) -> None:
         assert descriptors() == before
         assert children() == others
     assert failed > 7  # two pairs, a pipe, the memory, and what it takes to start a process
-    process.channel.close()
-    process.end(0.0, threading.Event())
-    del process
     assert descriptors() == before
 
 
