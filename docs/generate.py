@@ -17,7 +17,7 @@ import importlib
 import inspect
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -175,8 +175,9 @@ def messages_page(schemas: dict[str, dict[str, Any]]) -> str:
         "| topic | retained | QoS | message |\n| --- | --- | --- | --- |\n",
     ]
     text += [
-        f"| `{topic}` | {'yes' if retained else 'no'} | {qos} | [{kind}](#{kind}) |\n"
-        for kind, (topic, retained, qos) in topic_rows().items()
+        f"| `{row.topic}` | {'yes' if row.retained else 'no'} | {row.qos} "
+        f"| [{row.message}](#{row.message}){f': {row.note}' if row.note else ''} |\n"
+        for row in topic_rows().values()
     ]
     for kind, schema in schemas.items():
         parts = dict(schema["$defs"])
@@ -188,28 +189,51 @@ def messages_page(schemas: dict[str, dict[str, Any]]) -> str:
     return "".join(text)
 
 
-def topic_rows() -> dict[str, tuple[str, bool, int]]:
-    """Kind of message -> topic, retained, QoS."""
+class TopicRow(NamedTuple):
+    """One topic of a station.
+
+    Attributes:
+        topic: how it is spelled.
+        message: the kind of message that is on it.
+        retained: whether the broker keeps the last one.
+        qos: MQTT's quality of service.
+        note: what else is to be known, for the table.
+    """
+
+    topic: str
+    message: str
+    retained: bool = False
+    qos: int = 1
+    note: str = ""
+
+
+def topic_rows() -> dict[str, TopicRow]:
+    """What `lineside.topics.Topics` calls a topic -> what is on it."""
     topics = Topics("<site>", "<station>", "<prefix>")
     return {
-        "result": (topics.result("<stream>"), False, 1),
-        "status": (topics.status(), True, 1),
-        "health": (topics.health(), False, 0),
-        "event": (topics.event(), False, 1),
-        "command": (topics.command(), False, 1),
-        "response": (topics.response("<requester>"), False, 1),
+        "result": TopicRow(topics.result("<stream>"), "result"),
+        "status": TopicRow(topics.status(), "status", retained=True, note="also the last will"),
+        "health": TopicRow(topics.health(), "health", qos=0),
+        "event": TopicRow(topics.event(), "event"),
+        "command": TopicRow(topics.command(), "command", note="a retained one is refused"),
+        "response": TopicRow(topics.response("<requester>"), "response"),
+        "replay": TopicRow(
+            topics.replay("<requester>", "<stream>"),
+            "result",
+            note="again, with the same bytes, for the one who asked",
+        ),
     }
 
 
 def asyncapi(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """docs/messages/asyncapi.json: AsyncAPI 3.0."""
     channels, operations = {}, {}
-    for kind, (topic, retained, qos) in topic_rows().items():
-        address = topic.replace("<", "{").replace(">", "}")
+    for kind, row in topic_rows().items():
+        address = row.topic.replace("<", "{").replace(">", "}")
         names = [part[1:-1] for part in address.split("/") if part.startswith("{")]
         channels[kind] = {
             "address": address,
-            "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
+            "messages": {row.message: {"$ref": f"#/components/messages/{row.message}"}},
             "parameters": {name: {"description": f"The {name}'s name."} for name in names},
         }
         # AsyncAPI describes an application: here the station.
@@ -217,7 +241,9 @@ def asyncapi(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
         operations[f"{action}_{kind}"] = {
             "action": action,
             "channel": {"$ref": f"#/channels/{kind}"},
-            "bindings": {"mqtt": {"qos": qos, "retain": retained, "bindingVersion": "0.2.0"}},
+            "bindings": {
+                "mqtt": {"qos": row.qos, "retain": row.retained, "bindingVersion": "0.2.0"}
+            },
         }
     return {
         "asyncapi": "3.0.0",
@@ -251,7 +277,8 @@ def pages() -> dict[str, str]:
     """Every generated file: path below docs/ -> text."""
     structs = {**messages.KINDS, "command": commands.Command}
     # In the order of the topics.
-    schemas = {kind: schema_of(structs[kind]) for kind in topic_rows()}
+    kinds = dict.fromkeys(row.message for row in topic_rows().values())
+    schemas = {kind: schema_of(structs[kind]) for kind in kinds}
     station = schema_of(settings.Settings)
     return {
         "configuration.md": configuration_page(station),

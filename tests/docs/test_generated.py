@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
 import jsonschema
 import pytest
 
-from lineside import messages
+from lineside import messages, topics
 from lineside.settings import read_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -46,6 +47,21 @@ def test_every_setting_is_explained(generate: ModuleType) -> None:
         if not docs[name].get(key)
     ]
     assert missing == []
+
+
+def test_every_topic_that_a_station_has_is_in_the_table(generate: ModuleType) -> None:
+    rows = generate.topic_rows()
+    made = [name for name, part in vars(topics.Topics).items() if callable(part) and name[0] != "_"]
+    assert list(rows) == made
+    for kind, row in rows.items():
+        assert topics.parse_topic(re.sub(r"[<>]", "", row.topic), "prefix").kind == kind
+    assert topics.__doc__ is not None
+    spelled = re.findall(r"^<prefix>\S+", topics.__doc__, re.MULTILINE)
+    assert [row.topic for row in rows.values()] == spelled
+    page = (DOCS / "messages" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(<prefix>\S+)` \|", page, re.MULTILINE) == spelled
+    channels = json.loads((DOCS / "messages" / "asyncapi.json").read_text())["channels"]
+    assert [re.sub(r"{(\w+)}", r"<\1>", c["address"]) for c in channels.values()] == spelled
 
 
 def test_the_example_configuration_is_accepted() -> None:
