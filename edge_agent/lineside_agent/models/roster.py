@@ -111,11 +111,11 @@ class Roster:
     def stop(self) -> None:
         """The agent stops. A bundle that is being loaded is not waited for."""
         self._stopping = True
-        for seat in self._seats.values():
-            self._jobs.put(seat.rest)
         self._jobs.put(None)
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
+            for seat in self._seats.values():
+                seat.rest()
 
     @property
     def reasons(self) -> list[str]:

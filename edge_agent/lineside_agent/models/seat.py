@@ -33,7 +33,7 @@ from lineside.settings import ModelSettings
 from lineside_agent.models.allowed import allowed_path, misfit
 from lineside_agent.models.loading import Loaded, Place, load
 from lineside_agent.models.slot import Post, Report, Slot
-from lineside_agent.models.store import Choice, Store
+from lineside_agent.models.store import Choice, Record, Store
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Seat:
     """One model of the configuration, with a slot for each stream that uses it.
 
     `begin` and `started` are for the thread that starts the agent; then all belongs to one worker
-    thread, but for `reasons` and `said`.
+    thread, but for `reasons`, `said` and `rest`.
 
     Args:
         model: of the configuration.
@@ -94,6 +94,7 @@ class Seat:
         self._good: Loaded | None = None
         self._passed: set[str] = set()
         self._failed: set[Path] = set()
+        self._before: Record | None = None
         self.slots: list[Slot] = []
         self.reasons: tuple[str, ...] = ()
         self.said: tuple[LoadedModel, ...] = ()
@@ -212,7 +213,7 @@ class Seat:
         self._require_fit(path, bundle.manifest)
         if path == Path(self.model.bundle):
             self._configured = bundle  # it may have been replaced since the start
-        before, used = self._store.record, self._used
+        used = self._used
         if used is not None and self._in_use(bundle.digest):
             self._note(bundle, by)
             self._say(bundle, self._origin(bundle.digest), fallback=False)
@@ -221,12 +222,15 @@ class Seat:
         known = good is not None and good.bundle.digest == bundle.digest
         loaded = good if known and good is not None else self._load(path, bundle.digest)
         self._store.keep(bundle)
-        self._note(bundle, by)
+        self._before = before = self._store.record
         try:
+            self._note(bundle, by)
             self._offer(loaded, None if known else good)
         except EngineError:
             self._store.note(before)
             raise
+        finally:
+            self._before = None
         old = None if used is None else used.bundle
         self._used, self._good = loaded, None if known else good
         self._passed.clear()
@@ -255,8 +259,11 @@ class Seat:
                 self._now_good(self._used.bundle)
 
     def rest(self) -> None:
-        """The agent stops as it should: that it ended is nobody's fault."""
-        self._remember(starts=0)
+        """The agent stops as it should, which is nobody's fault. By any thread: one may load."""
+        try:  # a bundle that not every stream has taken is not remembered
+            self._store.close(replace(self._before or self._store.record, starts=0))
+        except StorageError as error:
+            self._trouble(error)
 
     def _taken_back(self, report: Report, why: str) -> None:
         record = self._store.record
@@ -344,7 +351,9 @@ class Seat:
         record = self._store.record
         refused = [digest for digest in record.refused if digest != bundle.digest]
         chosen = self._choice(bundle.digest, by)
-        self._store.note(replace(record, chosen=chosen, refused=refused, starts=0))
+        if not self._store.note(replace(record, chosen=chosen, refused=refused, starts=0)):
+            msg = f"{_words(bundle)} is not used: the agent stops; ask again when it is back"
+            raise EngineError(msg)
 
     def _now_good(self, bundle: Bundle) -> None:
         try:

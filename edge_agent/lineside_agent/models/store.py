@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import threading
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -71,7 +72,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Store:
-    """The bundles and the record of one model. For one thread at a time.
+    """The bundles and the record of one model. For one thread at a time, but for `close`.
 
     Args:
         folder: of the model; made when it is first written to.
@@ -84,13 +85,34 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.record = self._written = self._read()
+        self._writing = threading.Lock()
+        self._closed = False
 
-    def note(self, record: Record) -> None:
+    def note(self, record: Record) -> bool:
         """Remember something else from now on, also if it can't be written.
+
+        Returns:
+            False once it is closed: then nothing is remembered any more.
 
         Raises:
             StorageError: it can't: a restart will know what was written before.
         """
+        with self._writing:
+            if not self._closed:
+                self._write(record)
+            return not self._closed
+
+    def close(self, record: Record) -> None:
+        """Remember this, and nothing that comes later. By any thread.
+
+        Raises:
+            StorageError: as `note`.
+        """
+        with self._writing:
+            self._closed = True
+            self._write(record)
+
+    def _write(self, record: Record) -> None:
         self.record = record
         if record != self._written:
             write_file(self._folder / _CHOICE, msgspec.json.encode(record))

@@ -494,6 +494,42 @@ def test_a_stop_is_no_death(again: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert record(again).starts == 0
 
 
+def test_nor_is_one_in_the_middle_of_loading_a_bundle(
+    again: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineside_agent.models.roster.STOP_S", 0.0)
+    shutil.rmtree(again / "cells")
+    models.plain(again / "cells", version="2.0.0")
+    models.plain(again / "bundles" / "three", version="3.0.0")
+    with Station(again, GREY) as station:
+        for line in station.lines:
+            line.moving = False
+        assert record(again).starts == 1
+        answers = station.send("three")
+    at_the_stop = record(again)
+    assert (at_the_stop.starts, at_the_stop.chosen) == (0, None)
+    answer = answers.get(timeout=60)
+    assert not answer.ok
+    assert "the agent stops" in (answer.reason or "")
+    assert record(again) == at_the_stop
+
+
+def test_a_stop_before_all_streams_took_a_bundle_leaves_the_old_one(
+    again: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineside_agent.models.roster.STOP_S", 0.0)
+    monkeypatch.setattr("lineside_agent.models.seat.TAKE_S", 1.0)
+    models.plain(again / "bundles" / "two", version="2.0.0")
+    with Station(again, GREY) as station:
+        before = record(again)
+        station.lines[1].moving = False
+        answers = station.send("two")
+        wait_for(lambda: record(again).chosen is not None, 30, "offered")
+    assert record(again) == before
+    assert not answers.get(timeout=60).ok
+    assert record(again) == before
+
+
 def damage_the_record(store: Path) -> None:
     (store / "choice.json").write_bytes(b"{")
 
