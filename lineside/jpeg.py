@@ -11,6 +11,7 @@ every place passes. `bench/corrupt_jpegs.py` counts these.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from lineside.errors import ImageError
@@ -21,7 +22,12 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """A picture of more bytes than this is refused before it is looked at."""
 
 
-def decode_strict(data: bytes | bytearray | memoryview, *, name: str = "frame") -> Frame:
+def decode_strict(
+    data: bytes | bytearray | memoryview,
+    *,
+    name: str = "frame",
+    room: Callable[[int, int], Frame] | None = None,
+) -> Frame:
     """Decode a JPEG of which nothing is missing or damaged, as far as its bytes can tell.
 
     Bytes behind its end marker are not looked at: drivers pad their buffers. Huffman tables may
@@ -30,12 +36,14 @@ def decode_strict(data: bytes | bytearray | memoryview, *, name: str = "frame") 
     Args:
         data: the bytes, grey or in colour, baseline or progressive.
         name: what to call it in an error.
+        room: gives the place to decode to for (height, width): uint8, height x width x 3,
+            contiguous. What is in it after an error is of no use.
 
     Returns:
-        uint8, height x width x 3, BGR, of its own memory.
+        uint8, height x width x 3, BGR: what `room` gave, or memory of its own.
 
     Raises:
-        ImageError: empty, no JPEG, damaged, truncated, too small or too large.
+        ImageError: empty, no JPEG, damaged, truncated, too small or too large; or `room` said so.
     """
     simplejpeg = require("simplejpeg", extra="agent")
     if not 0 < len(data) <= MAX_BYTES:
@@ -50,12 +58,13 @@ def decode_strict(data: bytes | bytearray | memoryview, *, name: str = "frame") 
         bounds = f"{MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS:,} pixels"
         msg = f"{name}: expected {bounds}, got {width}x{height}"
         raise ImageError(msg)
+    place = None if room is None else room(height, width)
     try:
-        frame: Frame = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True)
+        frame: Frame = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True, buffer=place)
     except ValueError as error:
         msg = f"{name}: the JPEG is damaged ({_line(error)}; {len(data)} bytes)"
         raise ImageError(msg) from error
-    return frame
+    return frame if place is None else place
 
 
 def _line(error: ValueError) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lineside.errors import ImageError
-from lineside.image import MAX_PIXELS
+from lineside.image import MAX_PIXELS, Frame
 from lineside.jpeg import MAX_BYTES, decode_strict
 from tests.support.corruption import (
     RESTART_WAYS,
@@ -47,6 +47,31 @@ def test_whole_pictures_are_read_as_opencv_reads_them() -> None:
         expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert (frame.dtype, frame.shape) == (np.uint8, expected.shape)
         assert difference(frame, expected) < 0.5
+
+
+def test_a_picture_is_decoded_to_where_it_is_wanted_bit_by_bit() -> None:
+    for file in photos(10):
+        data, places = file.read_bytes(), []
+
+        def room(height: int, width: int) -> Frame:
+            memory = np.full((height + 1, width, 3), 7, np.uint8)
+            places.append(memory)  # noqa: B023 - called at once
+            return memory[:height]
+
+        frame = decode_strict(data, room=room)
+        (memory,) = places
+        assert frame.base is memory
+        assert np.array_equal(frame, decode_strict(data))
+        assert (memory[-1] == 7).all()
+
+
+def test_no_room_for_a_picture_is_said_by_who_has_none() -> None:
+    def room(height: int, width: int) -> Frame:
+        msg = f"no room for {width}x{height}"
+        raise ImageError(msg)
+
+    with pytest.raises(ImageError, match=r"^no room for \d+x\d+$"):
+        decode_strict(encoded(colourful(), "JPEG"), room=room)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"mode": "L"}, {"mode": "CMYK"}])

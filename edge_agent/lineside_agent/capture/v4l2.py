@@ -178,10 +178,7 @@ class V4l2(Backend):
             raise ImageError(msg)
         data = self._buffers[held.index][: held.used]
         if self._format in JPEGS:
-            picture = decode_strict(data)
-            place = room(*picture.shape[:2])
-            place[...] = picture
-            return place
+            return decode_strict(data, room=room)
         expected = self._height * self._line
         if held.used != expected:
             msg = f"frame: {expected} bytes are expected, the driver gave {held.used}"

@@ -13,6 +13,7 @@ import pytest
 
 from lineside.errors import CameraError, ImageError
 from lineside.image import Frame
+from lineside.jpeg import decode_strict
 from lineside_agent.capture import videodev
 from lineside_agent.capture.v4l2 import V4l2
 from lineside_agent.capture.wire import Order
@@ -49,7 +50,10 @@ def test_a_jpeg_comes_with_the_drivers_stamp_and_number() -> None:
     stamp = camera.shoot(jpeg() + b"\0" * 64)  # drivers pad their buffers
     grab = source.grab()
     assert (grab.mono_ns, grab.stamp, grab.frame_id, grab.flagged) == (stamp, "driver", 7, None)
-    frame = source.fill(room)
+    place = room(HEIGHT, WIDTH)
+    frame = source.fill(lambda _height, _width: place)
+    assert frame is place  # decoded to where it is wanted, and not copied there
+    assert np.array_equal(frame, decode_strict(jpeg()))
     expected = cv2.imdecode(np.frombuffer(jpeg(), np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(frame.astype(int) - expected).mean() < 1.0
     source.close()
