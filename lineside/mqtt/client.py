@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
-import selectors
-import ssl
 import threading
 import time
 from collections import deque
@@ -16,10 +13,13 @@ from typing import TYPE_CHECKING, Final
 from lineside.errors import BrokerError
 from lineside.extras import require
 from lineside.mqtt import faults
+from lineside.mqtt.backoff import Backoff
 from lineside.mqtt.bell import Bell
+from lineside.mqtt.loop import Loop
 from lineside.mqtt.opening import CONNECT_S, ERROR_LEVEL, full_segments, new_client
 from lineside.mqtt.packets import (
     connect_properties,
+    delivery,
     incoming,
     packet_bytes,
     publish_properties,
@@ -40,15 +40,6 @@ MAX_IN_FLIGHT: Final = 20
 
 MAX_QUEUED: Final = 10_000
 """Messages that wait for their turn, at most."""
-
-STEADY_S: Final = 10.0
-"""A connection that lived for so many seconds starts the backoff anew when it is lost."""
-
-DROPS: Final = 3
-"""After so many short connections in a row, another client is probably taking our place."""
-
-_TICK_S: Final = 0.5
-_FAILURE: Final = 0x80  # reason codes from here on are failures
 
 
 class MqttClient:
@@ -91,7 +82,7 @@ class MqttClient:
         self._subscriptions = tuple(subscriptions)
         self._will: Callable[[], Outgoing] | None = None
         self._hooks = Hooks()
-        self._backoff_s = backoff_s
+        self._backoff = Backoff(*backoff_s)
         self._queue: deque[Outgoing] = deque()
         self._in_flight: dict[int, Outgoing] = {}
         self._limit = MAX_IN_FLIGHT
@@ -104,7 +95,6 @@ class MqttClient:
         self._detail = ""
         self._unwelcome = False
         self._served_s = 0.0
-        self._short = 0
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self.connected = False
         self.error: str | None = f"no connection to broker {self.address} yet"
@@ -190,7 +180,6 @@ class MqttClient:
     # All that follows runs on the client's own thread.
 
     def _run(self) -> None:
-        attempt = 0
         while not self._stopping.is_set():
             self._served_s = 0.0
             try:
@@ -200,13 +189,7 @@ class MqttClient:
             except Exception as error:  # this thread must outlive any mistake
                 log.exception("the MQTT connection failed in an unforeseen way")
                 self._note(f"broker {self.address}: {error!r}")
-            steady = self._served_s > STEADY_S
-            attempt = 0 if steady else attempt + 1
-            self._short = self._short + 1 if self._served_s > 0 and not steady else 0
-            low, high = self._backoff_s
-            # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
-            pause = random.uniform(0.0, min(high, low * 2.0 ** min(attempt - 1, 16)))  # noqa: S311 - no secret
-            self._stopping.wait(pause)
+            self._stopping.wait(self._backoff.pause_s(self._served_s))
 
     def _note(self, line: str, fault: str | None = None) -> None:
         """Say why there is no connection, once for each reason."""
@@ -272,10 +255,7 @@ class MqttClient:
         sock, bell = client.socket(), self._bell
         if sock is None or bell is None:
             raise BrokerError(self._ended_line(welcomed=False))
-        with selectors.DefaultSelector() as selector:
-            selector.register(sock, selectors.EVENT_READ)
-            selector.register(bell, selectors.EVENT_READ)
-            writing, tick_at = False, opened + _TICK_S
+        with contextlib.closing(Loop(client, sock, bell)) as loop:
             while client.socket() is sock:
                 if self.connected:
                     with full_segments(sock, burst=len(self._queue) > 1):
@@ -287,31 +267,8 @@ class MqttClient:
                 if self._stopping.is_set() and self._may_leave():
                     client.disconnect()
                     return
-                if client.want_write() != writing:
-                    writing = not writing
-                    events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-                    selector.modify(sock, events)
-                self._turn(client, selector)
-                if time.monotonic() >= tick_at:
-                    client.loop_misc()
-                    tick_at = time.monotonic() + _TICK_S
+                loop.turn()
         raise BrokerError(self._ended_line(welcomed=self.connected))
-
-    def _turn(self, client: paho.Client, selector: selectors.BaseSelector) -> None:
-        """Wait for the network or a wake-up, and do what there is to do."""
-        sock = client.socket()
-        # Bytes that TLS has decrypted already don't show in select.
-        pending = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
-        for key, events in selector.select(0 if pending else _TICK_S):
-            if isinstance(key.fileobj, Bell):
-                key.fileobj.heard()
-            else:
-                if events & selectors.EVENT_READ:
-                    client.loop_read()
-                if events & selectors.EVENT_WRITE:
-                    client.loop_write()
-        if pending:
-            client.loop_read()
 
     def _may_leave(self) -> bool:
         """Whether a wanted stop may happen now: all is sent, or the time is over."""
@@ -346,7 +303,7 @@ class MqttClient:
         return faults.closed_line(
             self._mqtt,
             welcomed=welcomed,
-            again=self._short >= DROPS,
+            again=self._backoff.pushed_out,
             detail=self._detail,
             code=code,
             reason=reason,
@@ -407,9 +364,7 @@ class MqttClient:
     ) -> None:
         message = self._in_flight.pop(mid, None)
         if message is not None:
-            # Looking up the name takes paho longer than all the rest.
-            delivery = _SUCCESS if code.value == 0 else _delivery(code)
-            self._call(message.on_done, delivery)
+            self._call(message.on_done, delivery(code))
 
     def _on_subscribe(
         self,
@@ -420,7 +375,7 @@ class MqttClient:
         _properties: Properties | None,
     ) -> None:
         answers = zip(self._subscriptions, codes, strict=False)
-        refused = tuple(topic for topic, code in answers if code.value >= _FAILURE)
+        refused = tuple(topic for topic, code in answers if code.is_failure)
         for topic in refused:
             log.warning("broker %s refuses the subscription %s", self.address, topic)
         self._call(self._hooks.on_subscribed, refused)
@@ -432,10 +387,3 @@ class MqttClient:
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
         if level == ERROR_LEVEL:
             self._detail = text
-
-
-_SUCCESS: Final = Delivery(ok=True, reason="Success")
-
-
-def _delivery(code: ReasonCode) -> Delivery:
-    return Delivery(ok=code.value < _FAILURE, reason=str(code))

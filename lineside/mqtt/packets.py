@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lineside.extras import require
-from lineside.mqtt.types import Incoming, Outgoing
+from lineside.mqtt.types import Delivery, Incoming, Outgoing
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
     from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
 
 MAX_PACKET_BYTES: Final = 16 * 1024 * 1024
 """A packet longer than this the broker does not send us (MQTT 5): paho holds it in memory."""
 
 _FOREVER_S: Final = 0xFFFFFFFF
 _NOTHING: Final[Mapping[str, Any]] = {}  # under 3.1.1
+_SUCCESS: Final = Delivery(ok=True, reason="Success")
 
 
 def connect_properties() -> Properties:
@@ -58,6 +60,14 @@ def incoming(message: MQTTMessage) -> Incoming:
         beside.get("ResponseTopic"),
         beside.get("CorrelationData"),
     )
+
+
+def delivery(code: ReasonCode) -> Delivery:
+    """What became of a QoS 1 message, by the reason code of its PUBACK."""
+    # Looking up the name takes paho longer than all the rest.
+    if code.value == 0:
+        return _SUCCESS
+    return Delivery(ok=not code.is_failure, reason=str(code))
 
 
 def packet_bytes(message: Outgoing) -> int:
