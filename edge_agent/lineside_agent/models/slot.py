@@ -24,7 +24,7 @@ from typing import Final, Protocol
 from typing_extensions import override
 
 from lineside.decision import no_read
-from lineside.image import Box, Frame
+from lineside.image import Box, Frame, Reduction
 from lineside.inspector import Inspection, Inspector
 from lineside.manifest import Manifest
 from lineside.messages import Limits
@@ -37,10 +37,16 @@ RECENT: Final = 101
 """Inferences whose median says how fast a model is here."""
 
 
+Seen = tuple[Frame, Box | None, int]
+"""A frame, the station's region, and by what its sides were divided."""
+
+
 class Looks(Protocol):
     """What gives a verdict: `lineside.inspector.Inspector`, or nobody."""
 
-    def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
+    def inspect(
+        self, frame: Frame, roi: Box | None = None, reduced: int | None = None
+    ) -> Inspection:
         """Look at one frame."""
 
     def set_limits(self, review: float | None, ng: float | None) -> None:
@@ -50,7 +56,12 @@ class Looks(Protocol):
 class Nobody:
     """Stands where there is no model: whatever it is shown, there is no answer to trust."""
 
-    def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:  # noqa: ARG002 - as a model
+    def inspect(
+        self,
+        frame: Frame,  # noqa: ARG002 - as a model
+        roi: Box | None = None,  # noqa: ARG002
+        reduced: int | None = None,  # noqa: ARG002
+    ) -> Inspection:
         """A `no_read` that says `no_model`; the frame is not looked at."""
         return Inspection(no_read("no_model"), 0.0, 0.0)
 
@@ -90,6 +101,11 @@ class Post:
         """
         bundle = inspector.bundle
         return cls(inspector, context, bundle.manifest, bundle.digest, warm_ms)
+
+    @property
+    def reduce(self) -> Reduction:
+        """What the sides of a JPEG may be divided by for it while it is decoded."""
+        return 1 if self.manifest is None else self.manifest.preprocess.decode.reduce
 
     @property
     def speed(self) -> Speed:
@@ -141,11 +157,6 @@ class Slot:
         return self._post
 
     @property
-    def current(self) -> Looks:
-        """Who looks."""
-        return self._post.looks
-
-    @property
     def context(self) -> Context:
         """What the results of whoever gave the last answer have in common."""
         return self._post.context
@@ -157,13 +168,14 @@ class Slot:
 
     @property
     def old(self) -> Post | None:
-        """Who comes back if the one that looks misbehaves; None: that one is not watched."""
+        """Who comes back if the one that looks misbehaves; None: it is not watched."""
         return self._old
 
     @property
-    def watching(self) -> bool:
-        """Whether a new model is being watched."""
-        return self._watch is not None
+    def reduce(self) -> Reduction:
+        """What the sides of a JPEG may be divided by while it is decoded: for whoever may look."""
+        old = self._old
+        return self._post.reduce if old is None else min(self._post.reduce, old.reduce)
 
     def offer(self, post: Post, old: Post | None = None) -> None:
         """Have the stream look with another model from its next turn on.
@@ -194,15 +206,20 @@ class Slot:
         limits = Limits(review=review, ng=ng, origin="command")
         post.context = replace(post.context, limits=limits)
 
-    def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
+    def inspect(self, frame: Frame, roi: Box | None = None, reduced: int = 1) -> Inspection:
         """Look at one frame. `context` is then that of whoever gave the answer.
+
+        Args:
+            frame: uint8, height x width x 3, BGR; the picture at 1/reduced of its size.
+            roi: the station's region: x, y, width, height in pixels of the whole picture.
+            reduced: by what its sides were divided: a divisor of `reduce`.
 
         Raises:
             LinesideError: as `Inspector.inspect`; anything else that a model raises.
         """
         if self._watch is not None and self._old is not None:
-            return self._inspect_watched(self._watch, self._old, frame, roi)
-        found = self._post.looks.inspect(frame, roi)
+            return self._inspect_watched(self._watch, self._old, (frame, roi, reduced))
+        found = self._post.looks.inspect(frame, roi, reduced)
         self._recent.append(found.invoke_ms)
         return found
 
@@ -227,20 +244,18 @@ class Slot:
             self._begin(post, old)
         post.taken.set()
 
-    def _inspect_watched(
-        self, watch: Watch, old: Post, frame: Frame, roi: Box | None
-    ) -> Inspection:
+    def _inspect_watched(self, watch: Watch, old: Post, seen: Seen) -> Inspection:
         new = self._post
         try:
-            found = new.looks.inspect(frame, roi)
+            found = new.looks.inspect(*seen)
         except Exception as error:
             log.debug("a new model failed", exc_info=True)
-            answer = _ask(old, frame, roi)
+            answer = _ask(old, seen)
             if answer is None:
                 raise
             return self._go_back(f"it fails: {type(error).__name__}: {error}", answer)
         if found.answer.verdict == "no_read":
-            answer = _ask(old, frame, roi)
+            answer = _ask(old, seen)
             if answer is not None:
                 return self._go_back(f"it gives no answer: {found.answer.reasons[0]}", answer)
             return found
@@ -270,10 +285,10 @@ class Slot:
         return f"Slot({self.context.stream!r}, {self._post.digest or 'nobody'})"
 
 
-def _ask(old: Post, frame: Frame, roi: Box | None) -> Inspection | None:
+def _ask(old: Post, seen: Seen) -> Inspection | None:
     """What the old model says of a frame that the new one failed on; None if it fails, too."""
     try:
-        found = old.looks.inspect(frame, roi)
+        found = old.looks.inspect(*seen)
     except Exception:  # noqa: BLE001 - then it is the frame that is at fault
         return None
     return None if found.answer.verdict == "no_read" else found

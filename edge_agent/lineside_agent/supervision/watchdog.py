@@ -93,11 +93,6 @@ class Watchdog:
         now = time.monotonic()
         return {name: now - at for name, at in self._moved_at.items()}
 
-    @property
-    def stalled(self) -> list[str]:
-        """The parts that have stood still for more than half of the limit."""
-        return sorted(self._late)
-
     def _tell(self, now: float) -> None:
         """Say, once for each time, what stands still: after a restart only the log knows."""
         away = now - self._ticked_at

@@ -128,7 +128,7 @@ class Station:
     @property
     def slots_watching(self) -> int:
         """How many streams look with a bundle that is being watched."""
-        return sum(slot.watching for slot in self.roster.slots.values())
+        return sum(slot.old is not None for slot in self.roster.slots.values())
 
     @property
     def status(self) -> list[tuple[str, str | None]]:

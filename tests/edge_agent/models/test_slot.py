@@ -66,7 +66,7 @@ def begin(old: Post, new: Post, reports: list[Report]) -> Slot:
     assert slot.post is old
     slot.turn()
     assert slot.post is new
-    assert slot.watching
+    assert slot.old is not None
     return slot
 
 
@@ -79,7 +79,7 @@ def test_a_good_one_passes(plain: Post, tmp_path: Path, reports: list[Report]) -
         assert slot.inspect(models.flat(n % 256)).answer.score is not None
         slot.turn()
     assert reports == [Report("top", new.digest, None, WATCHED)]
-    assert (slot.post, slot.watching, slot.old) == (new, False, None)
+    assert (slot.post, slot.old) == (new, None)
     assert slot.context.models[0].version == "2.0.0"
 
 
@@ -122,7 +122,7 @@ def test_a_frame_that_both_fail_on_is_nobodys_fault(tmp_path: Path, reports: lis
     slot = begin(old, new, reports)
     with pytest.raises(ImageError, match="100x100 frame"):
         slot.inspect(models.flat(90, side=100))
-    assert (slot.post, slot.watching, reports) == (new, True, [])
+    assert (slot.post, slot.old, reports) == (new, old, [])
 
 
 def test_no_answer_from_either_is_nobodys_fault(tmp_path: Path, reports: list[Report]) -> None:
@@ -149,7 +149,7 @@ def test_a_slow_one_goes(plain: Post, tmp_path: Path, reports: list[Report]) -> 
     assert report.why is not None
     assert "ms were expected here" in report.why
     slot.turn()
-    assert (slot.post, slot.watching) == (plain, False)
+    assert (slot.post, slot.old) == (plain, None)
 
 
 def test_a_slow_one_that_says_so_stays(plain: Post, tmp_path: Path, reports: list[Report]) -> None:
@@ -158,7 +158,7 @@ def test_a_slow_one_that_says_so_stays(plain: Post, tmp_path: Path, reports: lis
     for _ in range(2 * JUDGED):
         slot.inspect(models.flat(90))
     assert reports == []
-    assert slot.watching
+    assert slot.old is not None
 
 
 def test_a_known_one_is_not_watched(plain: Post, tmp_path: Path, reports: list[Report]) -> None:
@@ -167,7 +167,7 @@ def test_a_known_one_is_not_watched(plain: Post, tmp_path: Path, reports: list[R
     assert slot.inspect(models.flat(0)).answer.verdict == "no_read"
     slot.offer(plain)
     slot.turn()
-    assert (slot.post, slot.watching, reports) == (plain, False, [])
+    assert (slot.post, slot.old, reports) == (plain, None, [])
 
 
 def test_what_is_withdrawn_is_not_taken(plain: Post, tmp_path: Path, reports: list[Report]) -> None:
