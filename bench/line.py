@@ -8,11 +8,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
+from typing_extensions import override
 
 from bench.page import ROOT
 from lineside.image import Frame
@@ -26,7 +29,7 @@ from lineside_agent.keeper import Keeper
 from lineside_agent.models import Post, Slot
 from lineside_agent.models.loading import Place
 from lineside_agent.publisher import Publisher
-from lineside_agent.sources import Source
+from lineside_agent.sources import EndOfSourceError, Shot, Source
 from lineside_agent.stream import Stream
 from tests.support.cells import lay_out_cells
 
@@ -110,6 +113,52 @@ def bare(inspector: Inspector, frames: Sequence[Frame], count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
+class PacedSource(Source):
+    """A camera that gives pictures at a rate, stamped with the moment at which each was due.
+
+    One that is taken late is as old as it is: nothing is dropped, and what a stream that stood
+    still did to its frames shows.
+
+    Args:
+        frames: uint8, height x width x 3, BGR, again and again.
+        rate: frames a second.
+        count: how many, then it has ended.
+    """
+
+    finite: ClassVar[bool] = False
+
+    def __init__(self, frames: Sequence[Frame], rate: float, count: int) -> None:
+        super().__init__("cam0", "paced", rate=rate)
+        self._frames = frames
+        self._period_ns = round(1e9 / rate)
+        self._count = count
+
+    @override
+    def _open(self) -> None:
+        self._number = 0
+        self._due_ns = 0
+
+    @override
+    def _take(self, timeout_s: float) -> Shot | None:
+        if self._number == self._count:
+            raise EndOfSourceError
+        now = time.monotonic_ns()
+        self._due_ns = self._due_ns or now + self._period_ns
+        if now < self._due_ns:
+            time.sleep(min(timeout_s, (self._due_ns - now) / 1e9))
+            if time.monotonic_ns() < self._due_ns:
+                return None
+        frame = self._frames[self._number % len(self._frames)]
+        shot = Shot(frame, self._due_ns, datetime.now(timezone.utc), stamp="driver")
+        self._number += 1
+        self._due_ns += self._period_ns
+        return shot
+
+    @override
+    def _close(self) -> None:
+        self._number = self._count
+
+
 class Line:
     """A stream, a keeper and a client on a broker, as the agent has them.
 
@@ -134,7 +183,7 @@ class Line:
     ) -> None:
         topics = Topics(STATION.site, STATION.name)
         self._acked = acked
-        self.client = MqttClient(MqttSettings(url=url), "bench-line")
+        self.client = MqttClient(MqttSettings(url=url), f"bench-{uuid.uuid4().hex[:12]}")
         send = self.client.publish if acked is None else self._send
         publisher = Publisher(send, topics, echo=False)
         settings = OutboxSettings(path=str(folder / "outbox.sqlite"), commit_ms=commit_ms)
