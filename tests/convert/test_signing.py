@@ -16,16 +16,13 @@ from lineside.errors import ConvertError, InputError, StorageError
 from lineside.keys import KeyPair, new_key_pair
 from lineside.signature import fingerprint
 from tests.support.command import lineside
+from tests.support.signers import signing
 from tests.support.signing import (
     files_of,
     pae,
     statement,
 )
 from tests.support.spoiling import Case, accepted_by_model_signing, link
-
-pytest.importorskip("OpenSSL", reason="model-signing needs pyOpenSSL (extra convert)")
-model_signing = pytest.importorskip("model_signing", reason="signing needs the extra convert")
-signing = pytest.importorskip("lineside_convert.signing", reason="signing needs the extra convert")
 
 PASSWORD = b"correct horse battery staple"
 

@@ -14,6 +14,7 @@ import pytest
 
 from lineside.bundle import open_bundle
 from lineside.errors import BundleError, InputError
+from tests.support.signers import signing
 from tests.support.signing import (
     sign_by_hand,
 )
@@ -47,11 +48,6 @@ from tests.support.spoiling import (
     swap,
     twice,
 )
-
-pytest.importorskip("OpenSSL", reason="model-signing needs pyOpenSSL (extra convert)")
-model_signing = pytest.importorskip("model_signing", reason="signing needs the extra convert")
-signing = pytest.importorskip("lineside_convert.signing", reason="signing needs the extra convert")
-
 
 BOTH_ACCEPT: dict[str, Spoil] = {
     "intact": lambda _: None,

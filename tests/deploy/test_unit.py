@@ -9,22 +9,9 @@ import pytest
 from lineside.settings import parse_settings
 from lineside_deploy.unit import render_unit
 from tests.support.command import lineside
+from tests.support.configuration import CONFIGURATION
 
-CONFIG = """
-[station]
-site = "ulm"
-name = "press4"
-[mqtt]
-url = "mqtt://localhost"
-[[model]]
-name = "cells"
-bundle = "bundle"
-[[camera]]
-name = "top"
-source = "v4l2:/dev/video0"
-[outbox]
-drain_s = 7
-"""
+CONFIG = f"{CONFIGURATION}[outbox]\ndrain_s = 7\n"
 
 
 @pytest.mark.parametrize("folder", ["plain", "with space", "50% and $HOME"])

@@ -14,22 +14,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import Self, override
 
 from lineside.commands import Response, decode_response
 from lineside.errors import StorageError
 from lineside.image import Frame
 from lineside.mqtt import Hooks, Incoming, MqttClient
-from lineside.settings import MqttSettings, OutboxSettings
-from lineside_agent.commands import Audit, Desk, KeptAnswers
+from lineside.settings import MqttSettings
 from lineside_agent.commands.ops import Kept, Limits, limits_op, pause_op, trigger_op
-from lineside_agent.commands.replay import Replays
 from lineside_agent.commands.snapshot import Snapshots
-from lineside_agent.keeper import Keeper
-from lineside_agent.publisher import Publisher
 from lineside_agent.triggers import Firing
 from tests.support.broker import Mosquitto, wait_for
+from tests.support.commanded import CommandedStation
 from tests.support.examples import result
-from tests.support.requests import BOOT, STATION, TOPICS
+from tests.support.requests import BOOT, TOPICS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|json)\n(.*?)```", PAGE, re.DOTALL)
@@ -40,35 +38,21 @@ EXAMPLES = [
 ]
 
 
-class Station:
-    """A stream called `top` that has looked at five parts, without camera and model."""
+class Station(CommandedStation):
+    """Its stream has looked at five parts, without camera and model."""
 
     def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(url, folder, BOOT)
         self.paused = False
         self.limits: Limits = (0.35, 0.6)
-        self.client = MqttClient(MqttSettings(url=url), "press4", subscriptions=(TOPICS.command(),))
-        self.publisher = Publisher(self.client.publish, TOPICS, echo=False)
-        settings = OutboxSettings(path=str(folder / "outbox.sqlite"))
-        self.keeper = Keeper(settings, STATION, BOOT, self.publisher, ["top"])
-        self.audit = Audit(folder / "audit.jsonl", BOOT)
         self.snapshots = Snapshots(self._newest)
-        ops = {
+        self.ops |= {
             "pause": pause_op(self._pause, paused=True),
             "resume": pause_op(self._pause, paused=False),
             "trigger": trigger_op(self._fire),
-            "replay": Replays(TOPICS, self.keeper.ask, self.publisher.replay),
             "snapshot": self.snapshots,
             "set_limits": limits_op(self._set_limits, self.audit, self._tell),
         }
-        self.desk = Desk(
-            TOPICS,
-            STATION,
-            BOOT,
-            ops,
-            send=self.client.publish,
-            answers=KeptAnswers(self.keeper),
-            audit=self.audit,
-        )
 
     def _pause(self, _stream: str, paused: bool) -> None:  # noqa: FBT001 - as the op calls it
         self.paused = paused
@@ -88,27 +72,18 @@ class Station:
             msg = "no room"
             raise StorageError(msg)
 
-    def start(self) -> None:
-        self.audit.start()
-        self.keeper.start()
-        subscribed = threading.Event()
-        self.client.start(
-            Hooks(
-                on_message=self.desk.on_message,
-                on_subscribed=lambda _refused: subscribed.set(),
-                on_disconnect=self.publisher.on_disconnect,
-            )
-        )
-        assert subscribed.wait(10)
+    @override
+    def __enter__(self) -> Self:
+        super().__enter__()
         for _ in range(5):
             self.keeper.put(result(boot=BOOT), wait=True)
         wait_for(lambda: self.keeper.pending == 0)
+        return self
 
-    def stop(self) -> None:
+    @override
+    def __exit__(self, *exc: object) -> None:
         self.snapshots.stop()
-        self.keeper.stop()
-        self.client.stop()
-        self.audit.stop()
+        super().__exit__(*exc)
 
 
 @pytest.fixture(scope="module")
@@ -122,18 +97,17 @@ def answers(
     broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], list[Response]]]:
     """What the station has answered so far."""
-    station = Station(broker.url, tmp_path_factory.mktemp("state"))
-    station.start()
     heard: list[Incoming] = []
     subscribed = threading.Event()
     listener = MqttClient(
         MqttSettings(url=broker.url), "me", subscriptions=(TOPICS.response("me"),)
     )
-    listener.start(Hooks(on_message=heard.append, on_subscribed=lambda _refused: subscribed.set()))
-    assert subscribed.wait(10)
-    yield lambda: [decode_response(message.payload) for message in heard]
-    listener.stop()
-    station.stop()
+    with Station(broker.url, tmp_path_factory.mktemp("state")):
+        hooks = Hooks(on_message=heard.append, on_subscribed=lambda _refused: subscribed.set())
+        listener.start(hooks)
+        assert subscribed.wait(10)
+        yield lambda: [decode_response(message.payload) for message in heard]
+        listener.stop()
 
 
 def run(command: str, broker: Mosquitto) -> str:

@@ -153,6 +153,7 @@ def test_answers_are_kept_until_they_are_forgotten(path: Path) -> None:
     outbox.close(clean=True)
 
 
+# As the first version wrote it. Not made from the code, which would hide a change of an old step.
 VERSION_1 = """
 CREATE TABLE boots (boot TEXT PRIMARY KEY, ended INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE series (

@@ -13,20 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lineside.bundle import open_bundle
 from lineside.keys import KeyPair
+from tests.support.signers import signing
 from tests.support.signing import (
     envelope,
     files_of,
     small_bundle,
     statement,
 )
-
-pytest.importorskip("OpenSSL", reason="model-signing needs pyOpenSSL (extra convert)")
-model_signing = pytest.importorskip("model_signing", reason="signing needs the extra convert")
-signing = pytest.importorskip("lineside_convert.signing", reason="signing needs the extra convert")
 
 Spoil = Callable[["Case"], object]
 """What is done to a case."""

@@ -13,82 +13,37 @@ from typing_extensions import Self
 
 from lineside.commands import Response, decode_response
 from lineside.mqtt import Hooks, Incoming, MqttClient, Outgoing
-from lineside.settings import MqttSettings, OutboxSettings
-from lineside_agent.commands import Args, Audit, Desk, KeptAnswers, Reply, Request
-from lineside_agent.commands.replay import Replays
-from lineside_agent.keeper import Keeper
-from lineside_agent.publisher import Publisher
+from lineside.settings import MqttSettings
+from lineside_agent.commands import Args, Reply, Request
 from tests.support.broker import Mosquitto, wait_for
+from tests.support.commanded import QUICK, CommandedStation
 from tests.support.examples import result
 from tests.support.malformed import malformed
-from tests.support.requests import STATION, TOPICS, command
+from tests.support.requests import TOPICS, command
 
 pytestmark = pytest.mark.broker
-QUICK = (0.02, 0.1)  # s
 
 
 class EchoArgs(Args, frozen=True, kw_only=True):
     n: int
 
 
-class Station:
-    """What the agent does with commands, without cameras and models.
+class Station(CommandedStation):
+    """One that can `echo`.
 
     Attributes:
         done: ids of the commands that `echo` did.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.boot = str(uuid.uuid4())
+        super().__init__(url, folder, str(uuid.uuid4()))
         self.done: list[str] = []
-        self.client = MqttClient(
-            MqttSettings(url=url), "press4", subscriptions=(TOPICS.command(),), backoff_s=QUICK
-        )
-        self.publisher = Publisher(self.client.publish, TOPICS, echo=False)
-        self.keeper = Keeper(
-            OutboxSettings(path=str(folder / "outbox.sqlite")),
-            STATION,
-            self.boot,
-            self.publisher,
-            ["top"],
-        )
-        self.audit = Audit(folder / "audit.jsonl", self.boot)
-        self.desk = Desk(
-            TOPICS,
-            STATION,
-            self.boot,
-            {
-                "echo": self._echo,
-                "replay": Replays(TOPICS, self.keeper.ask, self.publisher.replay),
-            },
-            send=self.client.publish,
-            answers=KeptAnswers(self.keeper),
-            audit=self.audit,
-        )
+        self.ops["echo"] = self._echo
 
     def _echo(self, request: Request, reply: Reply) -> None:
         args = request.read(EchoArgs)
         self.done.append(request.command.id)
         reply.ok(n=args.n)
-
-    def __enter__(self) -> Self:
-        self.audit.start()
-        self.keeper.start()
-        subscribed = threading.Event()
-        self.client.start(
-            Hooks(
-                on_message=self.desk.on_message,
-                on_subscribed=lambda _refused: subscribed.set(),
-                on_disconnect=self.publisher.on_disconnect,
-            )
-        )
-        assert subscribed.wait(10)
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.keeper.stop()
-        self.client.stop()
-        self.audit.stop()
 
 
 class Requester:

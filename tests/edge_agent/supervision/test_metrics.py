@@ -34,6 +34,7 @@ from lineside_agent.supervision import (
 from lineside_agent.supervision.metrics import families
 from lineside_agent.supervision.tally import BOUNDS_MS, Histogram
 from tests.support.broker import free_port, wait_for
+from tests.support.configuration import CONFIGURATION
 
 
 def snapshot(*, device: Device | None = None, fault: str | None = "cert_not_yet_valid") -> Snapshot:
@@ -253,21 +254,7 @@ def test_a_stopped_page_gives_its_port_back() -> None:
 def test_a_wrong_port_is_refused_with_the_configuration(
     tmp_path: Path, port: str, says: str
 ) -> None:
-    text = f"""
-        [station]
-        site = "ulm"
-        name = "press4"
-        [mqtt]
-        url = "mqtt://localhost"
-        [[model]]
-        name = "cells"
-        bundle = "bundle"
-        [[camera]]
-        name = "top"
-        source = "v4l2:/dev/video0"
-        [metrics]
-        port = {port}
-    """
+    text = f"{CONFIGURATION}[metrics]\nport = {port}\n"
     with pytest.raises(SettingsError) as caught:
         parse_settings(text, folder=tmp_path)
     assert str(caught.value) == f"config: {says}"
