@@ -7,10 +7,12 @@ already: a device has no TensorFlow to make them (see `make test-device`).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.broker import Mosquitto
 from tests.support.cells import lay_out_cells
 from tests.support.command import lineside
 
@@ -45,3 +47,10 @@ def bundle_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     out = tmp_path_factory.mktemp("bundle") / "bundle"
     lineside("convert", run_folder, "--out", out)
     return out
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that queues any number of messages for a slow subscriber."""
+    with Mosquitto(tmp_path / "broker", "max_queued_messages 0") as mosquitto:
+        yield mosquitto

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -34,12 +33,6 @@ def photos(cells: Path, tmp_path: Path) -> Path:
         shutil.copy(file, folder / f"{number:03}.png")
     assert len(list(folder.iterdir())) == 60
     return folder
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as mosquitto:
-        yield mosquitto
 
 
 def names(folder: Path) -> list[str]:

@@ -86,12 +86,6 @@ def numbers(boot: str, last: int) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker", "max_queued_messages 0") as mosquitto:
-        yield mosquitto
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "outbox.sqlite"
 

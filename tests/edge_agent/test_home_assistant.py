@@ -6,7 +6,7 @@ import json
 import queue
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,6 @@ def retained(url: str) -> dict[str, bytes]:
         found[message.topic] = message.payload
     client.stop()
     return {topic: payload for topic, payload in found.items() if "/device/" in topic}
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as made:
-        yield made
 
 
 def components(payload: bytes) -> dict[str, Any]:

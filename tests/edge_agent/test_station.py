@@ -68,12 +68,6 @@ class Operator:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as one:
-        yield one
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return plain_pictures(tmp_path / "line", 4)
 

@@ -68,19 +68,13 @@ def send(client: MqttClient, topic: str, payload: bytes, **options: bool) -> Del
     return answers.get(timeout=10)
 
 
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as broker:
-        yield broker
-
-
 @pytest.mark.broker
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_a_message_arrives_and_its_sender_is_told(
-    mosquitto: Mosquitto, connect: Connect, protocol: str
+    broker: Mosquitto, connect: Connect, protocol: str
 ) -> None:
-    inbox = Inbox(connect, mosquitto.url, "a/#", protocol=protocol)
-    client = connect(mosquitto.url, protocol=protocol)
+    inbox = Inbox(connect, broker.url, "a/#", protocol=protocol)
+    client = connect(broker.url, protocol=protocol)
     assert client.wait_connected(5), client.error
     assert client.error is None
     assert send(client, "a/b", b"hello").ok
@@ -104,51 +98,51 @@ def test_a_broker_that_was_never_there_is_waited_for(tmp_path: Path, connect: Co
 
 @pytest.mark.broker
 def test_a_killed_broker_loses_nothing_that_was_not_confirmed(
-    mosquitto: Mosquitto, connect: Connect
+    broker: Mosquitto, connect: Connect
 ) -> None:
     sent = [f"{n}".encode() for n in range(300)]
     confirmed: list[bytes] = []
-    client = connect(mosquitto.url)
+    client = connect(broker.url)
     assert client.wait_connected(5)
     heard: list[Incoming] = []
     for number, payload in enumerate(sent):
         if number == 100:
-            mosquitto.kill()
+            broker.kill()
         client.publish(
             Outgoing("a/b", payload, on_done=lambda d, p=payload: d.ok and confirmed.append(p))  # type: ignore[misc]
         )
     before = list(confirmed)
     assert len(before) < 300
-    mosquitto.start()
+    broker.start()
     hooks = Hooks(on_message=heard.append)
-    connect(mosquitto.url, client_id="inbox", hooks=hooks, subscriptions=("a/#",))
+    connect(broker.url, client_id="inbox", hooks=hooks, subscriptions=("a/#",))
     wait_for(lambda: len(confirmed) == 300)
     assert sorted(confirmed) == sorted(sent)
 
 
 @pytest.mark.broker
 def test_a_cut_line_heals_and_subscriptions_are_renewed(
-    mosquitto: Mosquitto, connect: Connect
+    broker: Mosquitto, connect: Connect
 ) -> None:
-    with Relay(mosquitto.port) as relay:
+    with Relay(broker.port) as relay:
         inbox = Inbox(connect, f"mqtt://127.0.0.1:{relay.port}", "a/#")
-        client = connect(mosquitto.url)
+        client = connect(broker.url)
         assert send(client, "a/b", b"1").ok
         wait_for(lambda: inbox.payloads == [b"1"])
         relay.cut()
-        wait_for(lambda: mosquitto.log.count("Received SUBSCRIBE from inbox") == 2)
+        wait_for(lambda: broker.log.count("Received SUBSCRIBE from inbox") == 2)
         assert send(client, "a/b", b"2").ok
         wait_for(lambda: inbox.payloads == [b"1", b"2"])
 
 
 @pytest.mark.broker
 def test_a_reset_in_the_middle_of_sending_is_a_lost_connection_like_any_other(
-    mosquitto: Mosquitto, connect: Connect, caplog: pytest.LogCaptureFixture
+    broker: Mosquitto, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Some of these resets are noticed while a packet is being sent."""
     done: list[Delivery] = []
     sent = 0
-    with Proxy(mosquitto.port) as proxy:
+    with Proxy(broker.port) as proxy:
         client = connect(f"mqtt://127.0.0.1:{proxy.port}")
         while proxy.resets < 20:
             wait_for(lambda: client.connected)
@@ -250,8 +244,8 @@ def test_a_broker_that_wants_a_password_says_so(guarded: Mosquitto, connect: Con
 
 
 @pytest.mark.broker
-def test_a_missing_password_file_is_named(mosquitto: Mosquitto, connect: Connect) -> None:
-    client = connect(mosquitto.url, username="ann", password_file="/no/such/file")  # noqa: S106
+def test_a_missing_password_file_is_named(broker: Mosquitto, connect: Connect) -> None:
+    client = connect(broker.url, username="ann", password_file="/no/such/file")  # noqa: S106
     wait_for(lambda: "/no/such/file can't be read: No such file" in (client.error or ""))
 
 
@@ -339,8 +333,8 @@ def test_what_a_wrong_clock_does_to_tls_has_a_name_and_passes(
 
 
 @pytest.mark.broker
-def test_tls_where_there_is_none(mosquitto: Mosquitto, pki: Pki, connect: Connect) -> None:
-    client = connect(mosquitto.url.replace("mqtt:", "mqtts:"), ca_file=str(pki.ca))
+def test_tls_where_there_is_none(broker: Mosquitto, pki: Pki, connect: Connect) -> None:
+    client = connect(broker.url.replace("mqtt:", "mqtts:"), ca_file=str(pki.ca))
     wait_for(lambda: "speaks no TLS there" in (client.error or ""))
     assert not client.connected
 
@@ -387,49 +381,49 @@ def test_a_host_that_has_no_address(connect: Connect) -> None:
 
 @pytest.mark.broker
 def test_a_will_is_published_when_the_line_is_cut_and_not_after_a_stop(
-    mosquitto: Mosquitto, connect: Connect
+    broker: Mosquitto, connect: Connect
 ) -> None:
-    inbox = Inbox(connect, mosquitto.url, "will/#")
+    inbox = Inbox(connect, broker.url, "will/#")
     wills = iter([b"first", b"second", b"third"])
 
     def will() -> Outgoing:
         return Outgoing("will/x", next(wills), retain=True)
 
-    with Relay(mosquitto.port) as relay:
+    with Relay(broker.port) as relay:
         client = connect(f"mqtt://127.0.0.1:{relay.port}", client_id="mortal", will=will)
         assert client.wait_connected(5)
         relay.cut()
         wait_for(lambda: inbox.payloads == [b"first"])
         assert client.wait_connected(5)
-        wait_for(lambda: mosquitto.log.count("as mortal") == 2)
+        wait_for(lambda: broker.log.count("as mortal") == 2)
         client.stop()
-        wait_for(lambda: "Client mortal disconnected." in mosquitto.log)
+        wait_for(lambda: "Client mortal disconnected." in broker.log)
     assert inbox.payloads == [b"first"]
 
 
 @pytest.mark.broker
-def test_another_client_of_the_same_name(mosquitto: Mosquitto, connect: Connect) -> None:
-    first = connect(mosquitto.url, client_id="same")
+def test_another_client_of_the_same_name(broker: Mosquitto, connect: Connect) -> None:
+    first = connect(broker.url, client_id="same")
     assert first.wait_connected(5)
     lines: list[str | None] = []
-    connect(mosquitto.url, client_id="same")
+    connect(broker.url, client_id="same")
     wait_for(lambda: lines.append(first.error) or "another client of our name" in str(lines))
 
 
 @pytest.mark.broker
 def test_a_mistake_in_a_callback_does_not_end_the_connection(
-    mosquitto: Mosquitto, connect: Connect, caplog: pytest.LogCaptureFixture
+    broker: Mosquitto, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_args: object) -> None:
         msg = "a mistake"
         raise ValueError(msg)
 
     hooks = Hooks(on_connect=fail, on_message=fail, on_subscribed=fail)
-    client = connect(mosquitto.url, hooks=hooks, subscriptions=("a/#",))
+    client = connect(broker.url, hooks=hooks, subscriptions=("a/#",))
     client.publish(Outgoing("a/b", b"1", on_done=fail))
     assert send(client, "a/b", b"2").ok
     assert client.connected
-    assert mosquitto.log.count("New client connected") == 1
+    assert broker.log.count("New client connected") == 1
     assert "a callback of the MQTT client failed" in caplog.text
 
 
@@ -444,13 +438,13 @@ def pub(broker: Mosquitto, *arguments: str, stdin: bytes = b"") -> None:
 
 
 @pytest.mark.broker
-def test_what_mqtt_5_says_beside_a_message(mosquitto: Mosquitto, connect: Connect) -> None:
-    inbox = Inbox(connect, mosquitto.url, "a/#")
+def test_what_mqtt_5_says_beside_a_message(broker: Mosquitto, connect: Connect) -> None:
+    inbox = Inbox(connect, broker.url, "a/#")
     asked = ["-D", "publish", "response-topic", "r/me", "-D", "publish", "correlation-data", "7"]
-    pub(mosquitto, "-t", "a/b", "-m", "ask", *asked)
+    pub(broker, "-t", "a/b", "-m", "ask", *asked)
     wait_for(lambda: inbox.payloads == [b"ask"])
     assert (inbox.heard[0].response_topic, inbox.heard[0].correlation) == ("r/me", b"7")
-    client = connect(mosquitto.url)
+    client = connect(broker.url)
     client.publish(Outgoing("a/b", b"answer", correlation=b"\x00\xff", expiry_s=60))
     client.publish(Outgoing("a/b", b"plain"))
     wait_for(lambda: inbox.payloads == [b"ask", b"answer", b"plain"])
@@ -459,19 +453,17 @@ def test_what_mqtt_5_says_beside_a_message(mosquitto: Mosquitto, connect: Connec
 
 
 @pytest.mark.broker
-def test_under_3_1_1_nothing_is_said_beside_a_message(
-    mosquitto: Mosquitto, connect: Connect
-) -> None:
-    inbox = Inbox(connect, mosquitto.url, "a/#")
-    client = connect(mosquitto.url, protocol="3.1.1")
+def test_under_3_1_1_nothing_is_said_beside_a_message(broker: Mosquitto, connect: Connect) -> None:
+    inbox = Inbox(connect, broker.url, "a/#")
+    client = connect(broker.url, protocol="3.1.1")
     client.publish(Outgoing("a/b", b"1", correlation=b"7", expiry_s=60))
     wait_for(lambda: inbox.payloads == [b"1"])
     assert inbox.heard[0].correlation is None
 
 
 @pytest.mark.broker
-def test_the_broker_forgets_what_has_expired(mosquitto: Mosquitto, connect: Connect) -> None:
-    client = connect(mosquitto.url)
+def test_the_broker_forgets_what_has_expired(broker: Mosquitto, connect: Connect) -> None:
+    client = connect(broker.url)
     for topic, expiry_s in (("a/short", 1), ("a/long", 60)):
         answers = queue.SimpleQueue[Delivery]()
         client.publish(Outgoing(topic, b"1", retain=True, expiry_s=expiry_s, on_done=answers.put))
@@ -481,7 +473,7 @@ def test_the_broker_forgets_what_has_expired(mosquitto: Mosquitto, connect: Conn
     while len(kept) > 1:
         assert time.monotonic() < deadline
         time.sleep(0.2)  # the broker's clock counts seconds
-        inbox = Inbox(connect, mosquitto.url, "a/#", "z/#")
+        inbox = Inbox(connect, broker.url, "a/#", "z/#")
         wait_for(lambda i=inbox: any(m.topic == "a/long" for m in i.heard))  # type: ignore[misc]
         kept = [message.topic for message in inbox.heard]
     assert kept == ["a/long"]
@@ -489,14 +481,14 @@ def test_the_broker_forgets_what_has_expired(mosquitto: Mosquitto, connect: Conn
 
 @pytest.mark.broker
 def test_a_packet_that_would_fill_the_memory_is_not_taken(
-    mosquitto: Mosquitto, connect: Connect
+    broker: Mosquitto, connect: Connect
 ) -> None:
-    inbox = Inbox(connect, mosquitto.url, "a/#")
-    pub(mosquitto, "-t", "a/b", "-s", stdin=b"x" * (MAX_PACKET_BYTES + 1))
-    pub(mosquitto, "-t", "a/b", "-s", stdin=b"y" * 1_000_000)
+    inbox = Inbox(connect, broker.url, "a/#")
+    pub(broker, "-t", "a/b", "-s", stdin=b"x" * (MAX_PACKET_BYTES + 1))
+    pub(broker, "-t", "a/b", "-s", stdin=b"y" * 1_000_000)
     wait_for(lambda: inbox.heard)
     assert [len(payload) for payload in inbox.payloads] == [1_000_000]
-    assert mosquitto.log.count("New client connected") == 3
+    assert broker.log.count("New client connected") == 3
 
 
 def test_settings_that_contradict_themselves_are_refused() -> None:

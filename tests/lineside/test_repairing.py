@@ -28,12 +28,6 @@ QUICK = Pace(settle_s=0.05, answer_s=0.7, pause_s=(0.1, 0.4))
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker", "max_queued_messages 0") as mosquitto:
-        yield mosquitto
-
-
-@pytest.fixture
 def station(broker: Mosquitto, tmp_path: Path) -> Iterator[ReplayStation]:
     with ReplayStation(broker.url, tmp_path / "station") as playing:
         yield playing

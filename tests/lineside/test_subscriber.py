@@ -20,12 +20,6 @@ def gap(first: int, last: int) -> Gap:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as mosquitto:
-        yield mosquitto
-
-
-@pytest.fixture
 def station(broker: Mosquitto) -> Iterator[MqttClient]:
     client = MqttClient(MqttSettings(url=broker.url), "station")
     client.start()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -85,12 +84,6 @@ def test_no_connection_is_said() -> None:
         error="no broker at x:1: nothing listens there"
     )
     assert "no station has said anything yet" in picture()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker") as mosquitto:
-        yield mosquitto
 
 
 class Station:

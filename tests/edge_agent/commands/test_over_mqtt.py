@@ -92,12 +92,6 @@ class Requester:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path / "broker", "max_queued_messages 10000") as broker:
-        yield broker
-
-
-@pytest.fixture
 def station(broker: Mosquitto, tmp_path: Path) -> Iterator[Station]:
     with Station(broker.url, tmp_path / "state") as station:
         yield station
