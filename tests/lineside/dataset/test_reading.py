@@ -1,10 +1,11 @@
+"""A folder of photos: what is used, what is left out, and what is said about it."""
+
 from __future__ import annotations
 
 import hashlib
 import os
 import re
 import shutil
-from collections import Counter, defaultdict
 from pathlib import Path
 
 import cv2
@@ -12,47 +13,19 @@ import numpy as np
 import pytest
 
 from lineside.dataset import (
-    MIN_IMAGES,
     Dataset,
     Notice,
-    Photo,
     check_label,
-    fingerprint,
     load_tensors,
     read_dataset,
-    split_photos,
 )
-from lineside.errors import DatasetError, ImageError
-from lineside.image import Preprocess, decode, to_tensor
-from lineside.run import PARTS
+from lineside.errors import DatasetError
+from lineside.image import Preprocess
 from tests.support.pictures import colourful, encoded, png_that_claims
-
-
-@pytest.fixture
-def folder(cells: Path, tmp_path: Path) -> Path:
-    """Six cells for each of two labels."""
-    root = tmp_path / "photos"
-    for label in ("defective", "functional"):
-        (root / label).mkdir(parents=True)
-        for file in sorted((cells / label).iterdir())[:6]:
-            shutil.copy(file, root / label)
-    return root
 
 
 def notices(dataset: Dataset, kind: str) -> list[Notice]:
     return [notice for notice in dataset.notices if notice.kind == kind]
-
-
-def photos_of(**images: int) -> list[Photo]:
-    """Photos of labels, each with its own content."""
-    return [
-        Photo(f"{label}/{n}.png", hashlib.sha256(f"{label} {n}".encode()).hexdigest())
-        for label, count in images.items()
-        for n in range(count)
-    ]
-
-
-# Reading
 
 
 def test_every_cell_is_found_with_its_hash(cells: Path) -> None:
@@ -303,124 +276,3 @@ def test_a_folder_whose_name_is_no_label_is_refused(folder: Path) -> None:
     (folder / "functional").rename(folder / "two\nlines")
     with pytest.raises(DatasetError, match=r"the label 'two\\nlines' is refused"):
         read_dataset(folder)
-
-
-# Splitting
-
-
-def test_the_split_is_the_same_on_every_machine() -> None:
-    rows = split_photos(photos_of(bad=40, good=60), seed=0)
-    text = "\n".join(f"{row.file} {row.part}" for row in rows)
-    # Written down once: whatever changes this gives every user another split.
-    assert hashlib.sha256(text.encode()).hexdigest() == (
-        "1e9f80fd9e8e8d59557290887bdb29580d3e7f23b1fbdecc2aafe51571d0daa0"
-    )
-
-
-def test_the_split_follows_content_not_names() -> None:
-    photos = photos_of(bad=40, good=60)
-    part_of = {row.sha256: row.part for row in split_photos(photos, seed=3)}
-    renamed = [Photo(f"{p.label}/x{n}.png", p.sha256) for n, p in enumerate(reversed(photos))]
-    assert {row.sha256: row.part for row in split_photos(renamed, seed=3)} == part_of
-
-
-def test_another_seed_gives_another_split() -> None:
-    photos = photos_of(bad=40, good=60)
-    assert split_photos(photos, seed=0) == split_photos(photos, seed=0)
-    assert split_photos(photos, seed=0) != split_photos(photos, seed=1)
-
-
-@pytest.mark.parametrize("images", [3, 4, 5, 7, 10, 33, 100, 1001])
-def test_every_label_is_divided_alike(images: int) -> None:
-    rows = split_photos(photos_of(bad=images, good=2 * images, other=50), seed=0)
-    found = Counter((row.label, row.part) for row in rows)
-    for label, count in (("bad", images), ("good", 2 * images), ("other", 50)):
-        assert sum(found[label, part] for part in PARTS) == count
-        for part, fraction in zip(PARTS, (0.6, 0.15, 0.25), strict=True):
-            assert found[label, part] >= 1
-            assert abs(found[label, part] - fraction * count) <= 1.2
-
-
-def test_other_fractions() -> None:
-    rows = split_photos(photos_of(bad=100, good=100), seed=0, fractions=(0.5, 0.25, 0.25))
-    assert Counter(row.part for row in rows) == {"train": 100, "val": 50, "test": 50}
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_identical_images_are_never_divided(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    photos = [
-        Photo(
-            f"{label}/{n}.png", hashlib.sha256(f"{label}{random.integers(40)}".encode()).hexdigest()
-        )
-        for label in ("bad", "good")
-        for n in range(100)
-    ]
-    parts = defaultdict(set)
-    for row in split_photos(photos, seed):
-        parts[row.sha256].add(row.part)
-    assert max(map(len, parts.values())) == 1
-    assert len(parts) < 100, "there must be copies for this to show anything"
-
-
-@pytest.mark.parametrize("copies", [(1, 1, 8), (4, 4, 1), (50, 1, 1), (1, 1, 1, 97)])
-def test_every_part_gets_an_image_however_many_copies_there_are(copies: tuple[int, ...]) -> None:
-    photos = [
-        Photo(f"{label}/{k}-{n}.png", hashlib.sha256(f"{label}{k}".encode()).hexdigest())
-        for label in ("bad", "good")
-        for k, count in enumerate(copies)
-        for n in range(count)
-    ]
-    found = {(row.label, row.part) for row in split_photos(photos, seed=0)}
-    assert found == {(label, part) for label in ("bad", "good") for part in PARTS}
-
-
-def test_too_few_images_are_refused() -> None:
-    same = [Photo(f"bad/{n}.png", "0" * 64) for n in range(10)]
-    with pytest.raises(DatasetError) as refused:
-        split_photos([*same, *photos_of(good=10)], seed=0)
-    assert str(refused.value).startswith("the label 'bad' has 1 different images, 3 are the least")
-    split_photos(photos_of(bad=MIN_IMAGES, good=MIN_IMAGES), seed=0)
-
-
-def test_the_fingerprint_depends_on_files_and_contents_not_on_order() -> None:
-    photos = photos_of(bad=3, good=3)
-    assert fingerprint(photos) == fingerprint(photos[::-1])
-    assert fingerprint(photos) != fingerprint(photos[1:])
-    renamed = [Photo("bad/z.png", photos[0].sha256), *photos[1:]]
-    assert fingerprint(photos) != fingerprint(renamed)
-
-
-# Loading
-
-
-@pytest.mark.parametrize("spec", [Preprocess(colour="gray"), Preprocess(resize="stretch")])
-def test_tensors_are_what_the_one_way_from_bytes_to_tensor_gives(
-    folder: Path, spec: Preprocess
-) -> None:
-    files = [photo.file for photo in read_dataset(folder).photos][::-1]
-    tensors = load_tensors(folder, files, spec, (24, 32), what="Reading")
-    assert (tensors.shape, tensors.dtype) == ((12, 24, 32, spec.channels), np.uint8)
-    for file, tensor in zip(files, tensors, strict=True):
-        frame = decode((folder / file).read_bytes())
-        assert np.array_equal(tensor, to_tensor(frame, spec, (24, 32)))
-
-
-@pytest.mark.parametrize(
-    "file", ["../outside.png", "/etc/hostname", "functional/../../outside.png"]
-)
-def test_a_file_outside_of_the_folder_is_refused(folder: Path, file: str) -> None:
-    (folder.parent / "outside.png").write_bytes(encoded(colourful(), "PNG"))
-    with pytest.raises(DatasetError, match=f"'{file}' lies outside of {folder}, and is refused"):
-        load_tensors(folder, [file], Preprocess(), (16, 16), what="Reading")
-
-
-def test_a_file_that_went_away_is_named(folder: Path) -> None:
-    with pytest.raises(DatasetError, match=r"'functional/gone\.png' can't be read from .*No such"):
-        load_tensors(folder, ["functional/gone.png"], Preprocess(), (16, 16), what="Reading")
-
-
-def test_a_file_that_broke_meanwhile_is_named(folder: Path) -> None:
-    (folder / "functional" / "late.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"'functional/late\.png': the file is empty"):
-        load_tensors(folder, ["functional/late.png"], Preprocess(), (16, 16), what="Reading")
