@@ -41,8 +41,7 @@ class Pictures:
 
     Attributes:
         first: whether the next frame is only for the one behind it to be compared with, and not
-            to be sent: something was learned by an earlier process, whose last picture a frozen
-            camera would show again.
+            to be sent: a frozen camera would show the last picture of an earlier process again.
     """
 
     def __init__(self, order: Order, say: Callable[[News], bool]) -> None:
@@ -52,7 +51,7 @@ class Pictures:
         self._checks = order.checks
         self._file = Path(order.learned) if order.learned else None
         self._say = say
-        self.first = False
+        self.first = "frozen" in self._doubts
         self._vitals: Vitals | None = self._restore()
         self._first_ns: int | None = None
         self._told: dict[Kind, str] | None = None
@@ -98,12 +97,9 @@ class Pictures:
         """The vitals with what was learned before, or without where that can't be read."""
         if self._file is not None and self._file.exists():
             try:
-                vitals = Vitals(read_file(self._file, MAX_FILE_BYTES), watched=self._checks)
+                return Vitals(read_file(self._file, MAX_FILE_BYTES), watched=self._checks)
             except LinesideError as error:
                 self._note(f"it is learned anew what its pictures are like: {error}")
-            else:
-                self.first = "frozen" in self._doubts
-                return vitals
         return Vitals(watched=self._checks)
 
     def _tell(self, vitals: Vitals, mono_ns: int) -> None:

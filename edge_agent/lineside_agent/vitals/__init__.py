@@ -6,7 +6,7 @@ camera can be saved and given to the next one.
 
 from __future__ import annotations
 
-from lineside_agent.vitals.findings import Finding, Kind, Readings
+from lineside_agent.vitals.findings import Finding, Kind
 from lineside_agent.vitals.watch import KINDS, Vitals
 
-__all__ = ["KINDS", "Finding", "Kind", "Readings", "Vitals"]
+__all__ = ["KINDS", "Finding", "Kind", "Vitals"]

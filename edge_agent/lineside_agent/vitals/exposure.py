@@ -24,7 +24,6 @@ SATURATED: Final = 250
 WHITE_SHARE: Final = 0.95
 LIFTED: Final = 25
 READY_LOOKS: Final = 150
-GREYS: Final = np.arange(256, dtype=np.float32)
 
 
 class Exposure:
@@ -41,7 +40,7 @@ class Exposure:
         self._share = Usual(1.0, facts.get("saturated"))
         self._dark = Usual(256, facts.get("dark"))
         self.level = self.dark = 0
-        self.brightness = self.saturated = 0.0
+        self.saturated = 0.0
 
     def measure(self, value: Bytes) -> None:
         """Take the figures of one look: uint8, h x w."""
@@ -50,7 +49,6 @@ class Exposure:
         self.level = int(np.searchsorted(below, 0.99 * value.size))
         self.dark = int(np.searchsorted(below, 0.2 * value.size))
         self.saturated = float(1 - below[SATURATED - 1] / value.size)
-        self.brightness = float(counts @ GREYS / value.size)
 
     def learn(self) -> None:
         """This look was a healthy one."""

@@ -30,24 +30,6 @@ class Finding:
     since_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """The newest figures of a camera, for its health.
-
-    Attributes:
-        brightness: mean of each pixel's brightest channel, in grey levels, 0 to 255.
-        saturated: share of pixels whose brightest channel is at 250 or more, 0 to 1.
-        sharpness: fine contrast of what is fixed in the picture against the learned one, 1 is as
-            usual; None while nothing fixed is known or in sight.
-        movement_px: by how many pixels what is fixed has moved; None as above.
-    """
-
-    brightness: float
-    saturated: float
-    sharpness: float | None
-    movement_px: float | None
-
-
 class Fault:
     """The evidence for one kind of fault: seconds of suspicion less seconds without, 0 to HOLD_S.
 

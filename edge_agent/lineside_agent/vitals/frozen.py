@@ -13,9 +13,17 @@ bears witness: the scene fluctuates, if samples changed in 80 % of the still cel
 passes changes few), else it repeats. A moving belt bears no witness, for its gradients don't
 correlate.
 
-The rule: identical pictures are held against a camera only after 100 witnesses of which at most
-1 % say that a still scene repeats, and only for a spell longer than three times the longest spell
-of identical pictures that it is known for (half of it is forgotten in an hour).
+The rule: an identical picture is suspected, unless the camera is known to repeat (three witnesses
+or more, and more than 1 % of them, say so), or the spell of identical pictures is not longer than
+three times the longest that it is known for (half of it is forgotten in an hour). It is held
+against the camera, as a fault, only once that is known for its noise: after 100 witnesses of which
+at most 1 % say that a still scene repeats.
+
+Before that, in the first half minute of a new camera or for as long as nothing in its picture has
+changed, a repeated picture is suspected and no fault. A camera that froze repeats all of its
+picture, so what tells in its favour is only what a frozen one can't do: a picture that changed
+while what is still in it did not, or a spell that ended. One that ended sooner than a fault
+begins is known as one of the camera's, a longer one counts as one witness.
 
 False alarms. With noise: a sample repeats by chance with p <= 0.9 or so, and all of at least 2,000
 unsaturated ones with p^2000 < 1e-91. Where the picture is black or saturated, noise is clipped:
@@ -24,8 +32,9 @@ longest of about m ln n, and one exceeds three times this with exp(-3 ln n) = n^
 first hundred. Without noise: a camera is never convicted if more than 1 % of its witnesses saw
 a still scene repeat; a frame in sight, a rail or an empty background are enough for that.
 What can't be told apart: a noiseless camera that sees nothing fixed, or only under a light that
-flickers; before its first stop it may look like one with noise. And a noiseless camera that
-froze, with stamps that go on, looks healthy: it is not called frozen.
+flickers; before its first stop it may look like one with noise. A noiseless camera that shows the
+same still scene from its start: it is suspected until something moves. And one that is known to
+repeat and froze, with stamps that go on, looks healthy: it is not called frozen.
 """
 
 from __future__ import annotations
@@ -34,6 +43,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lineside_agent.vitals.findings import HOLD_S
 from lineside_agent.vitals.sketch import Bytes, Floats, Sketcher
 
 STALLED_LOOKS: Final = 5
@@ -42,6 +52,8 @@ STALLED_STEP_S: Final = 0.2
 
 WITNESSES: Final = 100
 REPEATING: Final = 0.01
+KNOWN: Final = 2.5
+"""Witnesses from which a camera is known to repeat: three, a little faded."""
 SPELL_FACTOR: Final = 3.0
 STILL_CORRELATION: Final = 0.9
 STILL_CELLS: Final = 6
@@ -56,6 +68,9 @@ class Frozen:
 
     Args:
         facts: of an earlier one's `facts`, to go on with.
+
+    Attributes:
+        sure: whether what is suspected of the newest frame is to be held against the camera.
     """
 
     def __init__(self, facts: dict[str, Any] | None = None) -> None:
@@ -70,6 +85,7 @@ class Frozen:
         self._spell_s = 0.0
         self._spell_repeats = 0.0
         self._accused = False
+        self.sure = False
         self._before: tuple[Bytes, Floats, Floats, Floats] | None = None
 
     def look(
@@ -86,6 +102,7 @@ class Frozen:
         Returns:
             Why it is suspected to be a repeated one.
         """
+        self.sure = True
         before, last_ns, last_id = self._sample, self._mono_ns, self._id
         self._sample, self._mono_ns, self._id = sample, mono_ns, frame_id
         if before is None or last_ns is None:
@@ -101,21 +118,34 @@ class Frozen:
             self._end_spell()
             return None
         self._spell_s += max(0, mono_ns - last_ns) / 1e9
-        if not self.proven or self._spell_s <= SPELL_FACTOR * self._longest_s:
+        if self._repeats or self._spell_s <= SPELL_FACTOR * self._longest_s:
             return None
-        self._accused = True
-        return f"the picture has been the same for {self._spell_s:.1f} s, and this camera has noise"
+        self.sure = self._proven
+        self._accused |= self.sure
+        seen = f"the picture has been the same for {self._spell_s:.1f} s"
+        return f"{seen}, and this camera has noise" if self.sure else seen
 
     @property
-    def proven(self) -> bool:
-        """Whether this camera is known not to repeat a still scene."""
-        total = self._fluctuating + self._repeating
-        return total >= WITNESSES and self._repeating <= REPEATING * total
+    def _total(self) -> float:
+        return self._fluctuating + self._repeating
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether this camera is known to repeat a still scene."""
+        return self._repeating >= max(KNOWN, REPEATING * self._total)
+
+    @property
+    def _proven(self) -> bool:
+        """Whether it is known not to."""
+        return self._total >= WITNESSES and not self._repeats
 
     def _end_spell(self) -> None:
         if self._spell_s and not self._accused:
-            self._longest_s = max(self._longest_s, self._spell_s)
-            self._repeating += self._spell_repeats
+            if self._proven or self._spell_s <= HOLD_S:
+                self._longest_s = max(self._longest_s, self._spell_s)
+                self._repeating += self._spell_repeats
+            else:
+                self._repeating += 1
         self._spell_s = self._spell_repeats = 0.0
         self._accused = False
 
@@ -145,7 +175,7 @@ class Frozen:
         self._longest_s *= FORGET
         if not fluctuates:
             # Whether a spell speaks against the camera or for it is known when it has ended.
-            if self._spell_s and self.proven:
+            if self._spell_s and not self._repeats:
                 self._spell_repeats += 1
             else:
                 self._repeating += 1

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lineside.errors import StorageError
 from lineside.image import Frame
 from lineside_agent.vitals.exposure import Exposure
-from lineside_agent.vitals.findings import Fault, Finding, Kind, Readings
+from lineside_agent.vitals.findings import Fault, Finding, Kind
 from lineside_agent.vitals.fixed import Fixed, Sight
 from lineside_agent.vitals.frozen import STALLED_STEP_S, Frozen
 from lineside_agent.vitals.sharpness import Sharpness
@@ -64,8 +64,6 @@ class Vitals:
         self._measured_ns: int | None = None
         self._sight: Sight | None = None
         self._dull = False
-        self._sharpness_now: float | None = None
-        self._movement_px: float | None = None
         self.suspicion: Kind | None = None
         if self._earlier is not None:
             self._begin(tuple(self._earlier[0]["shape"]))
@@ -100,6 +98,8 @@ class Vitals:
         last_ns = mono_ns if self._last_ns is None else self._last_ns
         self._last_ns = mono_ns
         step_s = max(0.0, (mono_ns - last_ns) / 1e9)
+        if not self._frozen.sure:
+            raw["frozen"] = None
         for kind, reason in raw.items():
             stalled = kind == "frozen" and mono_ns == last_ns and reason is not None
             self._weigh(kind, reason, mono_ns, STALLED_STEP_S if stalled else step_s)
@@ -116,18 +116,6 @@ class Vitals:
     def findings(self) -> list[Finding]:
         """All faults that last, the gravest first."""
         return [fault.finding for fault in self._faults.values() if fault.finding is not None]
-
-    @property
-    def readings(self) -> Readings | None:
-        """The newest figures; None before the first look."""
-        if self._last_ns is None:
-            return None
-        return Readings(
-            round(self._exposure.brightness, 1),
-            round(self._exposure.saturated, 4),
-            self._sharpness_now,
-            self._movement_px,
-        )
 
     def learned(self) -> bytes | None:
         """What was learned, to be saved: a zip of one JSON and a few .npy, some 200 kB.
@@ -170,7 +158,6 @@ class Vitals:
             raise _damaged(error) from error
         self._shape = shape
         self._earlier = self._sight = self._placed_ns = self._measured_ns = None
-        self._sharpness_now = self._movement_px = None
         self._dull = False
 
     def _lasts(self, kind: Kind) -> bool:
@@ -204,9 +191,6 @@ class Vitals:
     def _look_for_place(self, value: npt.NDArray[np.uint8], mono_ns: int, since_s: float) -> None:
         gx, gy = self._sketcher.gradient(value)
         self._sight = sight = self._fixed.see(gx, gy)
-        self._movement_px = (
-            None if sight.place is None else round(sight.shift * self._sketcher.scale, 1)
-        )
         moved = self._moved(sight)
         self._weigh("moved", moved, mono_ns, since_s)
         # A blur must have gone, or it would be learned as what is usual.
@@ -229,7 +213,6 @@ class Vitals:
     def _look_for_sharpness(self, frame: Frame, mono_ns: int, since_s: float) -> None:
         sight = self._sight
         sharpness = self._sharpness.measure(frame, self._sketcher)
-        self._sharpness_now = None if sharpness is None else round(sharpness, 3)
         self._dull = self._sharpness.blurred(sharpness, already=self._lasts("blurred"))
         blurred = None
         if sight is None or sight.alignment < ALIGNED or self._moved(sight):

@@ -177,6 +177,21 @@ def test_a_frozen_camera_repeats_no_picture_that_is_trusted_after_its_process_di
     assert "frozen" in source.findings
 
 
+def test_a_new_camera_that_freezes_has_no_picture_that_is_trusted(
+    folder: Path, tmp_path: Path
+) -> None:
+    source = opened(folder, tmp_path / "nothing" / "cam0.npz")
+    assert trusted(source, folder, 0.5).keys() == {None}
+    ask(folder, Wish(fault="freeze"))
+    wait_for(lambda: done(folder)[-1]["fault"] == "freeze")
+    assert trusted(source, folder, 1.0).get("freeze", 0) <= 1  # the one that the others repeat
+    assert not trusted(source, folder, 1.5)
+    assert not source.findings  # nothing is known of its noise yet
+    ask(folder, Wish())
+    wait_for(lambda: trusted(source, folder, 0.2).get(None), 3.0, "trusted again")
+    source.close()
+
+
 def test_what_was_learned_is_kept_at_the_end_and_used_by_the_next(
     folder: Path, file: Path, learned: bytes
 ) -> None:
@@ -242,9 +257,10 @@ def test_only_chosen_faults_are_doubts() -> None:
     assert looks(subject, white, 3, since=60) == ["overexposed"] * 3
 
 
-def test_the_first_frame_is_only_to_compare_with_where_something_was_learned(file: Path) -> None:
-    assert not Pictures(order(), lambda _: True).first
-    subject = Pictures(order(file), lambda _: True)
+@pytest.mark.parametrize("known", [False, True])
+def test_the_first_frame_is_only_to_compare_with(file: Path, *, known: bool) -> None:
+    assert not Pictures(order(doubts=["black"]), lambda _: True).first
+    subject = Pictures(order(file if known else None), lambda _: True)
     assert subject.first
     frozen = scene(1)
     doubts = [
