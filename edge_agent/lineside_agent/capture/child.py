@@ -130,6 +130,7 @@ class Child:
             first = self._pictures.first
             doubt = self._pictures.doubt(frame, mono_ns=grab.mono_ns, frame_id=grab.frame_id)
             if first:
+                self._patience(FIRST_S)
                 return
         height, width = (0, 0) if frame is None else frame.shape[:2]
         now = time.monotonic_ns()
