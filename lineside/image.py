@@ -4,14 +4,16 @@ Training, validation, calibration, parity, golden images and the agent all call 
 that a photo means the same to each of them. It is a pure function of its arguments: nothing
 about scaling is guessed from the pixels.
 
-    bytes ──decode──▶ frame: uint8, H x W x 3, BGR ──crop_to──▶ frame ─to_tensor─▶ uint8, h x w x c
+    bytes ──────────────decode──────────────▶ frame ──to_tensor──▶ uint8, h x w x c
+    frame of a camera ──region, as_decoded──▶ uint8, H x W x 3, BGR
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from types import ModuleType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,14 @@ _JPEG: Final = b"\xff\xd8"
 
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
+
+Resize = Literal["letterbox", "stretch"]
+"""Keep the aspect and fill up, or don't."""
+
+Reduction = Literal[1, 2, 4, 8]
+"""What the sides of a picture may be divided by while it is decoded: libjpeg's DCT scaling."""
+
+REDUCTIONS: Final[tuple[Reduction, ...]] = get_args(Reduction)
 
 MAX_PIXELS: Final = 100_000_000
 """A picture of more pixels than this is refused before it is decoded."""
@@ -47,10 +57,9 @@ PAD: Final = 128
 class Decode(Struct, frozen=True, forbid_unknown_fields=True):
     """How bytes become a frame."""
 
-    reduce: Literal[1, 2, 4, 8] = 1
-    """A JPEG is decoded at 1/reduce of its size; any other format is decoded whole, then shrunk.
-
-    Sides are rounded up.
+    reduce: Reduction = 1
+    """A JPEG is decoded at 1/reduce of its size, which takes a fraction of the time; any other
+    picture is decoded whole and averaged: see `shrink`. Sides are rounded up.
     """
 
 
@@ -72,8 +81,10 @@ class Preprocess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    """x, y, width, height in pixels of the decoded frame, after the station's region."""
-    resize: Literal["letterbox", "stretch"] = "letterbox"
+    """x, y, width, height in pixels of the whole picture, after the station's region; where it is
+    reduced, the edges are moved outward to whole pixels of what is left.
+    """
+    resize: Resize = "letterbox"
     interpolation: Literal["area", "linear"] = "area"
     colour: Literal["gray", "rgb"] = "rgb"
 
@@ -136,10 +147,87 @@ def decode(data: bytes, spec: Decode = Decode(), *, name: str = "image") -> Fram
     if frame is None:
         msg = f"{name}: no picture, or a damaged one ({len(data)} bytes)"
         raise ImageError(msg)
-    if spec.reduce > 1 and not by_decoder:
-        height, width = (-(-side // spec.reduce) for side in frame.shape[:2])
-        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    return check_frame(frame, name=name)
+    return check_frame(frame if by_decoder else shrink(frame, spec.reduce), name=name)
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether bytes begin as a JPEG does."""
+    return data.startswith(_JPEG)
+
+
+def shrink(frame: Frame, factor: int) -> Frame:
+    """A frame at 1/factor of its size: each pixel the mean of factor x factor.
+
+    As a JPEG that is decoded so: sides are rounded up, the last column and row stand for what is
+    missing. The pixels are about the same, not to the bit: a JPEG's are computed from its
+    coefficients, its colours at their own resolution.
+    """
+    if factor == 1:
+        return frame
+    cv2 = _cv2()
+    height, width = frame.shape[:2]
+    below, right = -height % factor, -width % factor
+    if below or right:
+        frame = cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    size = (frame.shape[1] // factor, frame.shape[0] // factor)
+    small: Frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def as_decoded(frame: Frame, spec: Decode, *, roi: Box | None = None, reduced: int = 1) -> Frame:
+    """What `decode` would have given of the part of a picture that is looked at.
+
+    Args:
+        frame: uint8, height x width x 3, BGR; the whole picture at 1/reduced of its size.
+        spec: how the model's pictures are decoded.
+        roi: the station's region, in pixels of the whole picture. Where it is reduced, its edges
+            are moved outward to whole pixels of what is left.
+        reduced: 1 for a frame that is no JPEG, or was decoded whole.
+
+    Raises:
+        ImageError: the region reaches outside, or the frame is smaller than `spec` says.
+    """
+    if spec.reduce % reduced:
+        msg = f"a frame at 1/{reduced} of its size is too small: 1/{spec.reduce} is expected"
+        raise ImageError(msg)
+    if roi is not None:
+        _check_inside(roi, frame.shape[1] * reduced, frame.shape[0] * reduced)
+        x, y, width, height = _outward(roi, spec.reduce)
+        rest = spec.reduce // reduced
+        frame = frame[y * rest : (y + height) * rest, x * rest : (x + width) * rest]
+    return shrink(frame, spec.reduce // reduced)
+
+
+def largest_reduction(
+    sizes: Iterable[tuple[int, int]], spec: Preprocess, size: tuple[int, int]
+) -> Reduction:
+    """The largest reduction of pictures that are still not smaller than what the model sees.
+
+    Args:
+        sizes: height and width of each picture, in pixels.
+        spec: how it becomes a tensor; its `decode` is not looked at.
+        size: height and width of the model's input, in pixels.
+    """
+    crop = None if spec.crop is None else (spec.crop[3], spec.crop[2])
+    looked_at = {crop or one for one in sizes}
+    fits = (r for r in REDUCTIONS if all(is_enough(one, r, spec.resize, size) for one in looked_at))
+    return max(fits, default=1)
+
+
+def is_enough(
+    picture: tuple[int, int], reduction: int, resize: Resize, size: tuple[int, int]
+) -> bool:
+    """Whether a reduced picture has as many pixels each way as the model sees of it.
+
+    Args:
+        picture: height and width of the whole picture, in pixels.
+        reduction: what they are divided by.
+        resize: how it is brought to the model's size.
+        size: height and width of the model's input, in pixels.
+    """
+    seen = _inner(picture, size) if resize == "letterbox" else size
+    left = tuple(-(-side // reduction) for side in picture)
+    return left[0] >= seen[0] and left[1] >= seen[1]
 
 
 def check_frame(frame: Frame, *, name: str = "frame") -> Frame:
@@ -168,19 +256,30 @@ def crop_to(frame: Frame, box: Box, *, name: str = "frame") -> Frame:
         ImageError: the box reaches outside the frame.
     """
     x, y, width, height = box
-    if x < 0 or y < 0 or x + width > frame.shape[1] or y + height > frame.shape[0]:
-        msg = (
-            f"{name}: the region {box} reaches outside the {frame.shape[1]}x{frame.shape[0]} frame"
-        )
-        raise ImageError(msg)
+    _check_inside(box, frame.shape[1], frame.shape[0], name)
     return frame[y : y + height, x : x + width]
+
+
+def _check_inside(box: Box, across: int, down: int, name: str = "frame") -> None:
+    x, y, width, height = box
+    if x < 0 or y < 0 or x + width > across or y + height > down:
+        msg = f"{name}: the region {box} reaches outside the {across}x{down} frame"
+        raise ImageError(msg)
+
+
+def _outward(box: Box, factor: int) -> Box:
+    """A box in pixels of a picture at 1/factor of its size, with all that is in it."""
+    x, y, width, height = box
+    left, top = x // factor, y // factor
+    return left, top, -(-(x + width) // factor) - left, -(-(y + height) // factor) - top
 
 
 def to_tensor(frame: Frame, spec: Preprocess, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """What the model sees of a frame.
 
     Args:
-        frame: uint8, height x width x 3, BGR; a station's region of interest is cut out already.
+        frame: uint8, height x width x 3, BGR, as `decode` or `as_decoded` gives it by
+            `spec.decode`; a station's region of interest is cut out already.
         spec: the bundle's or the run's specification.
         size: height and width of the model's input, in pixels.
 
@@ -192,7 +291,9 @@ def to_tensor(frame: Frame, spec: Preprocess, size: tuple[int, int]) -> npt.NDAr
     """
     cv2 = _cv2()
     if spec.crop is not None:
-        frame = crop_to(frame, spec.crop)
+        reduce = spec.decode.reduce
+        _check_inside(spec.crop, frame.shape[1] * reduce, frame.shape[0] * reduce)
+        frame = crop_to(frame, _outward(spec.crop, reduce))
     code = cv2.COLOR_BGR2GRAY if spec.colour == "gray" else cv2.COLOR_BGR2RGB
     pixels = cv2.cvtColor(frame, code)
     how = cv2.INTER_AREA if spec.interpolation == "area" else cv2.INTER_LINEAR
@@ -209,9 +310,7 @@ def _letterbox(
     cv2: ModuleType, pixels: npt.NDArray[np.uint8], height: int, width: int, how: int
 ) -> npt.NDArray[np.uint8]:
     """Resize so that all of it fits, centred, the aspect kept, the rest filled with PAD."""
-    factor = min(height / pixels.shape[0], width / pixels.shape[1])
-    inner_h = min(height, max(1, round(pixels.shape[0] * factor)))
-    inner_w = min(width, max(1, round(pixels.shape[1] * factor)))
+    inner_h, inner_w = _inner((pixels.shape[0], pixels.shape[1]), (height, width))
     if (inner_h, inner_w) != pixels.shape[:2]:
         pixels = cv2.resize(pixels, (inner_w, inner_h), interpolation=how)
     if (inner_h, inner_w) == (height, width):
@@ -227,3 +326,10 @@ def _letterbox(
         value=(PAD, PAD, PAD),
     )
     return padded
+
+
+def _inner(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that a picture has inside `size`, its aspect kept."""
+    factor = min(size[0] / picture[0], size[1] / picture[1])
+    height, width = (max(1, round(side * factor)) for side in picture)
+    return min(size[0], height), min(size[1], width)

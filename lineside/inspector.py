@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lineside.bundle import Bundle
 from lineside.decision import Answer, Decision
 from lineside.errors import EngineError
-from lineside.image import Box, Frame, crop_to, to_tensor
+from lineside.image import Box, Frame, as_decoded, to_tensor
 from lineside.manifest import LimitSpec, ModelInput, ModelOutput
 from lineside.messages import ModelRef
 from lineside.outputs import KINDS, to_logits
@@ -74,17 +74,23 @@ class Inspector:
             digest=self.bundle.digest,
         )
 
-    def tensor(self, frame: Frame, roi: Box | None = None) -> npt.NDArray[np.uint8]:
+    def tensor(
+        self, frame: Frame, roi: Box | None = None, reduced: int | None = None
+    ) -> npt.NDArray[np.uint8]:
         """What the model sees of a frame: raw pixels, uint8, h x w x channels.
 
         Args:
             frame: uint8, height x width x 3, BGR.
-            roi: the station's region: x, y, width, height in pixels of the frame.
+            roi: the station's region: x, y, width, height in pixels of the whole picture.
+            reduced: what the frame's sides were divided by already: 1 for one of a camera that
+                gives no JPEG. None: as the bundle says, since `decode` was told so.
 
         Raises:
-            ImageError: the region or the bundle's crop reaches outside the frame.
+            ImageError: the region or the bundle's crop reaches outside the frame, or it is smaller
+                than the bundle says.
         """
-        part = frame if roi is None else crop_to(frame, roi)
+        how = self._preprocess.decode
+        part = as_decoded(frame, how, roi=roi, reduced=how.reduce if reduced is None else reduced)
         return to_tensor(part, self._preprocess, self._size)
 
     def outputs(self, tensor: npt.NDArray[np.uint8]) -> Tensor:
@@ -119,19 +125,23 @@ class Inspector:
         spec = msgspec.structs.replace(self._decision.spec, limits=LimitSpec(review=review, ng=ng))
         self._decision = Decision(spec, self._decision.labels)
 
-    def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
+    def inspect(
+        self, frame: Frame, roi: Box | None = None, reduced: int | None = None
+    ) -> Inspection:
         """Look at one frame.
 
         Args:
             frame: uint8, height x width x 3, BGR.
-            roi: the station's region: x, y, width, height in pixels of the frame.
+            roi: the station's region: x, y, width, height in pixels of the whole picture.
+            reduced: as for `tensor`.
 
         Raises:
-            ImageError: the region or the bundle's crop reaches outside the frame.
+            ImageError: the region or the bundle's crop reaches outside the frame, or it is smaller
+                than the bundle says.
             EngineError: the engine fails.
         """
         start = time.perf_counter_ns()
-        tensor = self.tensor(frame, roi)
+        tensor = self.tensor(frame, roi, reduced)
         prepared = time.perf_counter_ns()
         logits = self.logits(tensor)
         done = time.perf_counter_ns()

@@ -16,10 +16,29 @@ from typing import Final
 
 from lineside.errors import ImageError
 from lineside.extras import require
-from lineside.image import MAX_PIXELS, MIN_SIDE, Frame
+from lineside.image import MAX_PIXELS, MIN_SIDE, Frame, Reduction
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """A picture of more bytes than this is refused before it is looked at."""
+
+
+def jpeg_size(data: bytes | bytearray | memoryview, *, name: str = "frame") -> tuple[int, int]:
+    """Height and width that a JPEG's header says, in pixels, before any EXIF rotation.
+
+    Args:
+        data: the bytes.
+        name: what to call it in an error.
+
+    Raises:
+        ImageError: no JPEG, or a damaged header.
+    """
+    simplejpeg = require("simplejpeg", extra="agent")
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=True)
+    except ValueError as error:
+        msg = f"{name}: no JPEG, or its header is damaged ({_line(error)}; {len(data)} bytes)"
+        raise ImageError(msg) from error
+    return int(height), int(width)
 
 
 def decode_strict(
@@ -27,6 +46,7 @@ def decode_strict(
     *,
     name: str = "frame",
     room: Callable[[int, int], Frame] | None = None,
+    reduce: Reduction = 1,
 ) -> Frame:
     """Decode a JPEG of which nothing is missing or damaged, as far as its bytes can tell.
 
@@ -38,6 +58,8 @@ def decode_strict(
         name: what to call it in an error.
         room: gives the place to decode to for (height, width): uint8, height x width x 3,
             contiguous. What is in it after an error is of no use.
+        reduce: what its sides are divided by, rounded up. All of its bytes are looked at all the
+            same. The pixels are those of `lineside.image.decode`: libjpeg's DCT scaling, too.
 
     Returns:
         uint8, height x width x 3, BGR: what `room` gave, or memory of its own.
@@ -49,18 +71,24 @@ def decode_strict(
     if not 0 < len(data) <= MAX_BYTES:
         msg = f"{name}: expected a JPEG of 1 to {MAX_BYTES} bytes, got {len(data)} bytes"
         raise ImageError(msg)
-    try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=True)
-    except ValueError as error:
-        msg = f"{name}: no JPEG, or its header is damaged ({_line(error)}; {len(data)} bytes)"
-        raise ImageError(msg) from error
+    height, width = jpeg_size(data, name=name)
     if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
         bounds = f"{MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS:,} pixels"
         msg = f"{name}: expected {bounds}, got {width}x{height}"
         raise ImageError(msg)
+    height, width = -(-height // reduce), -(-width // reduce)
     place = None if room is None else room(height, width)
     try:
-        frame: Frame = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True, buffer=place)
+        # The smallest scale that is not below these sides, and not above 1/min_factor.
+        frame: Frame = simplejpeg.decode_jpeg(
+            data,
+            colorspace="BGR",
+            strict=True,
+            buffer=place,
+            min_height=height,
+            min_width=width,
+            min_factor=reduce,
+        )
     except ValueError as error:
         msg = f"{name}: the JPEG is damaged ({_line(error)}; {len(data)} bytes)"
         raise ImageError(msg) from error

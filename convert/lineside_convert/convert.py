@@ -25,7 +25,7 @@ from lineside.decision import is_sorting
 from lineside.errors import ConvertError, LinesideError, StorageError
 from lineside.extras import quiet_native
 from lineside.files import storage_error
-from lineside.image import Frame, decode, to_tensor
+from lineside.image import Decode, Frame, decode, to_tensor
 from lineside.manifest import Golden, Manifest, ModelInput, ModelOutput, Parity, RuntimeRecord
 from lineside.progress import working
 from lineside.runtime import Engine, open_engine
@@ -290,7 +290,7 @@ class _Conversion:
             answering.append(self._answering(plain, decided.entry[0]))
         if self._photos is None:
             pictures = test_pictures(subject.size)
-            return make_golden(pictures, (), answering, subject.preprocess, judge)
+            return make_golden(pictures, (), pictures[0], answering, subject.preprocess, judge)
         kernels = [self._trials.score(decided.candidate, "val")[1]]
         if decided.plain is not None and decided.plain.values is not None:
             kernels.append(decided.plain.values)
@@ -298,8 +298,10 @@ class _Conversion:
         choice = choose_golden(
             self._trials.truth["val"][:images], [one[:images] for one in kernels], judge
         )
-        safe, near = (self._frames(chosen) for chosen in (choice.safe, choice.near))
-        return make_golden(safe, near, answering, subject.preprocess, judge)
+        how = subject.preprocess.decode
+        safe, near = (self._frames(chosen, how) for chosen in (choice.safe, choice.near))
+        (whole,) = self._frames(choice.safe[:1], Decode())
+        return make_golden(safe, near, whole, answering, subject.preprocess, judge)
 
     def _answering(
         self, engine: Engine, source: ModelInput
@@ -312,10 +314,9 @@ class _Conversion:
 
         return answer
 
-    def _frames(self, chosen: Sequence[int]) -> list[Frame]:
+    def _frames(self, chosen: Sequence[int], how: Decode) -> list[Frame]:
         assert self._photos is not None  # noqa: S101 - the caller has looked
         rows, root = self._photos.part("val"), self._photos.root
-        how = self._subject.preprocess.decode
         return [
             decode((root / rows[i].file).read_bytes(), how, name=repr(rows[i].file)) for i in chosen
         ]

@@ -3,7 +3,7 @@
 At least one for each label, the one whose verdict is safest; then, on both sides of each limit,
 the one nearest to it whose verdict does not hang on one step of an output (what is nearer than
 that would fail on a device that is as good). They are kept as PNG after decoding, and the safest
-once more as JPEG, to test the device's decoder.
+once more as JPEG, whole, to test the device's decoder.
 
 XNNPACK and TensorFlow Lite's plain kernels, which a device without it runs, round differently:
 a few steps. Where both give the same verdicts on `val`, both are right, and each golden image
@@ -174,6 +174,7 @@ def test_pictures(size: tuple[int, int]) -> list[Frame]:
 def make_golden(
     safe: Sequence[Frame],
     near: Sequence[Frame],
+    whole: Frame,
     inspectors: Sequence[Answering],
     preprocess: Preprocess,
     judge: Judge,
@@ -181,8 +182,9 @@ def make_golden(
     """Encode golden images, and let the model answer them.
 
     Args:
-        safe: pictures, decoded; the first one becomes a JPEG too.
+        safe: pictures, decoded as `preprocess` says.
         near: the same; one that was shrunk and is too near to a limit now is left out.
+        whole: the first of `safe`, decoded whole: it becomes the JPEG.
         inspectors: the converted model, with each kind of kernels that must agree; the one with
             XNNPACK first.
         preprocess: from frame to pixels.
@@ -192,7 +194,7 @@ def make_golden(
         The manifest's entries, and name -> bytes of the files.
     """
     entries, files = [], {}
-    for name, data, must_stay in _encode(safe, near, preprocess):
+    for name, data, must_stay in _encode(safe, near, whole, preprocess):
         # From the encoded file, as the device will see it.
         frame = golden_frame(name, data, preprocess)
         values = [answer(frame) for answer in inspectors]
@@ -213,7 +215,7 @@ def make_golden(
 
 
 def _encode(
-    safe: Sequence[Frame], near: Sequence[Frame], preprocess: Preprocess
+    safe: Sequence[Frame], near: Sequence[Frame], whole: Frame, preprocess: Preprocess
 ) -> Iterator[tuple[str, bytes, bool]]:
     """Name, bytes, and whether it must stay, of each file."""
     cv2 = require("cv2", extra="runtime")
@@ -225,16 +227,18 @@ def _encode(
         yield f"{name}.png", cv2.imencode(".png", plane)[1].tobytes(), must_stay
         if number == 0:
             how = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+            picture = whole if preprocess.crop else _shrink(whole, preprocess.decode.reduce)
             yield f"{name}.jpg", cv2.imencode(".jpg", picture, how)[1].tobytes(), must_stay
 
 
-def _shrink(frame: Frame) -> Frame:
-    """At most MAX_GOLDEN_PIXELS of it, its aspect kept."""
+def _shrink(frame: Frame, reduce: int = 1) -> Frame:
+    """At most MAX_GOLDEN_PIXELS of it, its aspect kept; what is left at 1/reduce is a picture."""
     cv2 = require("cv2", extra="runtime")
     height, width = frame.shape[:2]
     factor = (MAX_GOLDEN_PIXELS / (height * width)) ** 0.5
     if factor >= 1.0:
         return frame
-    size = max(MIN_SIDE, int(width * factor)), max(MIN_SIDE, int(height * factor))
+    least = MIN_SIDE * reduce
+    size = max(least, int(width * factor)), max(least, int(height * factor))
     small: Frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     return small

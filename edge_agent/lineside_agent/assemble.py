@@ -115,10 +115,10 @@ def assemble(
         clock_synced: whether `shot.captured_at` can be trusted.
         source: where the shot is from: what its stamp is worth, and how the camera is set.
     """
-    frame = None if shot is None else shot.frame
+    size = None if shot is None else shot.size
     inputs = []
-    if shot is not None and frame is not None:
-        height, width = frame.shape[:2]
+    if shot is not None and size is not None:
+        height, width = size
         inputs.append(
             Input(
                 name=context.camera,
@@ -139,7 +139,7 @@ def assemble(
         seq=0,
         part=Part(n=n, id=_part_id(firing, shot), context=firing.context),
         trigger=firing.message,
-        captured_at=shot.captured_at if shot is not None and frame is not None else None,
+        captured_at=shot.captured_at if shot is not None and size is not None else None,
         clock_synced=clock_synced,
         inputs=inputs,
         task=context.task,

@@ -16,8 +16,9 @@ from typing import Final
 from lineside.bundle import Bundle
 from lineside.errors import BrokerError, CameraError, LinesideError
 from lineside.files import storage_error
-from lineside.image import check_frame
+from lineside.image import check_frame, largest_reduction
 from lineside.inspector import Inspector
+from lineside.manifest import Manifest
 from lineside.messages import Event, encode
 from lineside.mqtt import Delivery, MqttClient, Outgoing
 from lineside.runtime.trial import load_bundle
@@ -117,8 +118,23 @@ def _camera(camera: CameraSettings, inspector: Inspector | None, stream: StreamS
     line = f"gives frames of {width}x{height} pixels"
     if inspector is None:
         return line
-    found = inspector.inspect(shot.frame, camera.roi)
-    return f"{line}; stream {stream.name} says {found.answer.verdict} of one"
+    found = inspector.inspect(shot.frame, camera.roi, shot.reduced)
+    line = f"{line}; stream {stream.name} says {found.answer.verdict} of one"
+    looked_at = (height, width) if camera.roi is None else (camera.roi[3], camera.roi[2])
+    return f"{line}{_too_few(inspector.bundle.manifest, looked_at)}"
+
+
+def _too_few(manifest: Manifest, picture: tuple[int, int]) -> str:
+    """That too few pixels are left of a picture, of this height and width, once it is reduced."""
+    spec, size = manifest.preprocess, manifest.input_size
+    best = largest_reduction([picture], spec, size)
+    if spec.decode.reduce <= best:
+        return ""
+    height, width = (-(-side // spec.decode.reduce) for side in picture)
+    return (
+        f"; its model was trained with --reduce {spec.decode.reduce}: that leaves {width}x{height} "
+        f"pixels of what it looks at, less than its {size[1]}x{size[0]}; --reduce {best} would do"
+    )
 
 
 def _first_shot(camera: CameraSettings) -> Shot:

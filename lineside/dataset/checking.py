@@ -30,6 +30,7 @@ class Checked:
     file: str
     sha256: str = ""
     gray: bool = False
+    size: tuple[int, int] = (0, 0)
     peculiarities: frozenset[str] = frozenset()
     problem: str = ""
 
@@ -50,7 +51,8 @@ def check_file(root: Path, file: str) -> Checked:
         return Checked(file, problem=f"{error}; it is left out")
     blue, green, red = frame[..., 0], frame[..., 1], frame[..., 2]
     gray = bool((blue == green).all() and (green == red).all())
-    return Checked(file, hashlib.sha256(data).hexdigest(), gray, _peculiarities(data))
+    sides = (frame.shape[0], frame.shape[1])
+    return Checked(file, hashlib.sha256(data).hexdigest(), gray, sides, _peculiarities(data))
 
 
 def _peculiarities(data: bytes) -> frozenset[str]:

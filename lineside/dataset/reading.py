@@ -45,7 +45,14 @@ def read_dataset(root: Path, *, min_labels: int = 2) -> Dataset:
         notices.append(Notice("empty", message, ()))
     if len(labels) < min_labels:
         raise DatasetError(_too_few(root, labels, notices))
-    return Dataset(root, labels, photos, tuple(notices), all(one.gray for one in usable))
+    return Dataset(
+        root,
+        labels,
+        photos,
+        tuple(notices),
+        gray=all(one.gray for one in usable),
+        sizes=frozenset(one.size for one in usable),
+    )
 
 
 def _too_few(root: Path, labels: Sequence[str], notices: Sequence[Notice]) -> str:

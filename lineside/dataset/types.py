@@ -29,8 +29,8 @@ class Notice:
     """Something about the images that a person should know.
 
     Attributes:
-        kind: `unreadable`, `conflict`, `duplicates`, `links`, `others`, `empty`, or a
-            peculiarity: `16-bit`, `cmyk`, `alpha`, `exif`.
+        kind: `unreadable`, `conflict`, `duplicates`, `links`, `others`, `empty`, `reduced`, or
+            a peculiarity: `16-bit`, `cmyk`, `alpha`, `exif`.
         message: one line.
         files: which ones, below the root.
     """
@@ -50,6 +50,7 @@ class Dataset:
         photos: the usable images, sorted by file.
         notices: what was left out or is treated specially.
         gray: whether no image holds any colour.
+        sizes: height and width, in pixels, that the photos have once they are decoded.
     """
 
     root: Path
@@ -57,3 +58,4 @@ class Dataset:
     photos: tuple[Photo, ...]
     notices: tuple[Notice, ...]
     gray: bool
+    sizes: frozenset[tuple[int, int]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lineside.bundle import Bundle, open_bundle
-from lineside.image import MIN_SIDE, Decode, Frame, to_tensor
+from lineside.image import MIN_SIDE, Decode, Frame, shrink, to_tensor
 from lineside.manifest import DecisionSpec, Label, LimitSpec
 from lineside.runtime import Engine, TensorInfo, open_engine
 from lineside.runtime.golden import golden_frame
@@ -176,7 +176,9 @@ def test_a_png_is_the_picture_itself(bundle: Bundle, engine: Engine, *, colour: 
     if not colour:
         frame = np.repeat(frame[..., :1], 3, axis=2)
     spec = bundle.manifest.preprocess
-    entries, files = make_golden([frame], [], [answering(bundle, engine)], spec, of(bundle, engine))
+    entries, files = make_golden(
+        [frame], [], frame, [answering(bundle, engine)], spec, of(bundle, engine)
+    )
     assert [entry.file for entry in entries] == ["golden/000.png", "golden/000.jpg"]
     assert np.array_equal(golden_frame("x.png", files["golden/000.png"], spec), frame)
     expected = engine.invoke(to_tensor(frame, spec, bundle.manifest.input_size))[0].reshape(-1)
@@ -186,18 +188,23 @@ def test_a_png_is_the_picture_itself(bundle: Bundle, engine: Engine, *, colour: 
 
 
 def test_a_picture_after_decoding_is_not_reduced_again(bundle: Bundle, engine: Engine) -> None:
-    frame = scene(96, 64)
+    whole = scene(382, 255)
+    frame = shrink(whole, 4)
     spec = msgspec.structs.replace(bundle.manifest.preprocess, decode=Decode(reduce=4))
-    _, files = make_golden([frame], [], [answering(bundle, engine)], spec, of(bundle, engine))
-    assert golden_frame("x.png", files["golden/000.png"], spec).shape == (96, 64, 3)
-    assert golden_frame("x.jpg", files["golden/000.jpg"], spec).shape == (24, 16, 3)
+    entries, files = make_golden(
+        [frame], [], whole, [answering(bundle, engine)], spec, of(bundle, engine)
+    )
+    as_png, as_jpeg = (golden_frame(e.file, files[e.file], spec) for e in entries)
+    assert np.array_equal(as_png, frame)
+    assert as_jpeg.shape == (96, 64, 3)
+    assert np.abs(as_jpeg.astype(int) - frame).mean() < 3
 
 
 def test_the_plain_kernels_make_room(bundle: Bundle, engine: Engine) -> None:
     plain = open_engine(bundle.model, xnnpack=False)
     spec = bundle.manifest.preprocess
     both = [answering(bundle, one) for one in (engine, plain)]
-    entries, files = make_golden([scene(80, 80)], [], both, spec, of(bundle, engine))
+    entries, files = make_golden([scene(80, 80)], [], scene(80, 80), both, spec, of(bundle, engine))
     frame = golden_frame("x.png", files["golden/000.png"], spec)
     tensor = to_tensor(frame, spec, bundle.manifest.input_size)
     values = [one.invoke(tensor)[0].astype(int) for one in (engine, plain)]
@@ -208,7 +215,7 @@ def test_a_large_picture_is_shrunk(bundle: Bundle, engine: Engine) -> None:
     frame = scene(3000, 2000)
     spec = bundle.manifest.preprocess
     entries, files = make_golden(
-        [frame], [frame], [answering(bundle, engine)], spec, of(bundle, engine)
+        [frame], [frame], frame, [answering(bundle, engine)], spec, of(bundle, engine)
     )
     height, width = golden_frame("x.png", files["golden/000.png"], spec).shape[:2]
     assert height * width <= MAX_GOLDEN_PIXELS < 1.05 * height * width

@@ -93,8 +93,11 @@ class Looks:
         self.say = say
         self.seen: list[tuple[Frame, Box | None]] = []
 
-    def inspect(self, frame: Frame, roi: Box | None = None) -> Inspection:
+    def inspect(
+        self, frame: Frame, roi: Box | None = None, reduced: int | None = None
+    ) -> Inspection:
         self.seen.append((frame, roi))
+        self.reduced = reduced
         if isinstance(self.say, Exception):
             raise self.say
         return Inspection(self.say, 0.5, 0.25)

@@ -6,10 +6,13 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from lineside.image import Resize
+
 Arch = Literal["plain", "separable", "mlp"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Augment = Literal["none", "light", "strong"]
 Flip = Literal["none", "horizontal", "both"]
+Reduce = Literal["1", "2", "4", "8", "auto"]
 
 LEARNING_RATES: Final[dict[str, float]] = {
     "adamw": 2e-3,
@@ -35,7 +38,9 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     """Of the hidden layer of `mlp`."""
     colour: Literal["gray", "rgb"] | None = None
     """None: gray if no image holds any colour."""
-    resize: Literal["letterbox", "stretch"] = "letterbox"
+    resize: Resize = "letterbox"
+    reduce: Reduce = "1"
+    """What the sides of a JPEG are divided by while it is decoded."""
     epochs: int | None = None
     batch_size: int = 32
     optimizer: Optimizer = "adamw"

@@ -33,6 +33,7 @@ from lineside.run import (
 from lineside_train.backend import versions
 from lineside_train.fit import Examples, Trained, predict_logits, train_network
 from lineside_train.options import TrainOptions
+from lineside_train.reduction import settle_reduction
 from lineside_train.split import choose_split
 
 
@@ -117,14 +118,17 @@ def gather(task: Task) -> Material:
     """Read the photos and settle labels, split and preprocessing.
 
     Raises:
-        DatasetError: the folder, its labels or the imported split can't be used.
+        DatasetError: the folder, its labels or the imported split can't be used, or a photo is too
+            small to be reduced as asked.
         RunError: the imported split is no split.csv.
     """
     dataset = read_dataset(task.data)
     labels = mark_labels(dataset.labels, task.good, sort=task.sort)
     rows = choose_split(dataset, task.options.seed, task.split)
     colour = task.options.colour or ("gray" if dataset.gray else "rgb")
-    return Material(dataset, labels, rows, Preprocess(resize=task.options.resize, colour=colour))
+    spec = Preprocess(resize=task.options.resize, colour=colour)
+    dataset, decode_by = settle_reduction(dataset, spec, task.options)
+    return Material(dataset, labels, rows, msgspec.structs.replace(spec, decode=decode_by))
 
 
 def train_run(task: Task, material: Material) -> Outcome:

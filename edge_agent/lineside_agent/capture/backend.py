@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lineside.image import Frame
+from lineside.image import Frame, Reduction
 from lineside_agent.capture.wire import Order
 
 Room = Callable[[int, int], Frame]
@@ -43,11 +43,16 @@ class Backend(ABC):
 
     Attributes:
         controls: what was read back after setting; filled by `open`.
+        reduce: what the sides of a JPEG may be divided by: the child says so before each `fill`.
+        whole: height and width in pixels of the whole picture, where the last `fill` divided its
+            sides by `reduce`; None where it did not.
     """
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.controls: Mapping[str, float] = {}
+        self.reduce: Reduction = 1
+        self.whole: tuple[int, int] | None = None
 
     @abstractmethod
     def open(self) -> None:

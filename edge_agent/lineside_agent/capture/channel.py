@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from lineside.errors import CameraError, ImageError
-from lineside.image import Frame
+from lineside.image import Frame, Reduction
 from lineside_agent.capture.memory import Frames, Word
-from lineside_agent.capture.wire import END, MAX_MESSAGE_BYTES, Header, decode_header
+from lineside_agent.capture.wire import END, MAX_MESSAGE_BYTES, REDUCE, Header, decode_header
 
 NONE: Final = -1
 """No slot."""
@@ -42,6 +42,15 @@ class Channel:
         self._poll.register(frames, select.POLLIN)
         self._held = NONE
         self._number = 0
+        self._allowed: Reduction = 1
+
+    def allow(self, reduce: Reduction) -> None:
+        """Tell the child what the sides of a JPEG may be divided by, if it is not told yet."""
+        if reduce == self._allowed:
+            return
+        with contextlib.suppress(OSError):  # it is gone, or does not listen: told the next time
+            self._socket.send(bytes([REDUCE + reduce]), socket.MSG_DONTWAIT)
+            self._allowed = reduce
 
     def take(self, timeout_s: float) -> tuple[Header, Frame | None] | None:
         """Give back the slot that was held, and take the newest frame; None if none comes in time.

@@ -17,7 +17,7 @@ import time
 from typing import Final
 
 from lineside.errors import CameraError, ImageError, LinesideError
-from lineside.image import Frame
+from lineside.image import REDUCTIONS, Frame, Reduction
 from lineside_agent.capture import BACKENDS
 from lineside_agent.capture.backend import Backend, Grab
 from lineside_agent.capture.memory import SLOTS, Frames, Word
@@ -27,6 +27,7 @@ from lineside_agent.capture.wire import (
     END,
     MAX_MESSAGE_BYTES,
     MAX_TEXT,
+    REDUCE,
     Header,
     News,
     Order,
@@ -72,6 +73,7 @@ class Child:
         self._words = words
         self._memory = memory
         self._idle = list(range(SLOTS))
+        self._reduce: Reduction = 1
         self._sent = 0
         self._last_driver_ns = 0
         self._told_flag = False
@@ -119,6 +121,7 @@ class Child:
         slot = self._free_slot()
         frame: Frame | None = None
         grab = backend.grab()
+        backend.reduce = self._reduce
         flagged = grab.flagged or self._wrong_stamp(grab)
         if flagged is None:
             try:
@@ -133,6 +136,7 @@ class Child:
                 self._patience(FIRST_S)
                 return
         height, width = (0, 0) if frame is None else frame.shape[:2]
+        whole = None if frame is None else backend.whole
         now = time.monotonic_ns()
         if flagged is None:
             self._memory.words[Word.GOOD_NS] = now
@@ -152,6 +156,8 @@ class Child:
             frame_id=grab.frame_id,
             flagged=None if flagged is None else flagged[:MAX_TEXT],
             doubt=doubt,
+            reduced=1 if whole is None else backend.reduce,
+            whole=whole,
         )
         self._memory.words[Word.SENT] = self._sent
         self._frames.send(encode(header))
@@ -187,7 +193,11 @@ class Child:
         while (said := _receive(self._frames)) is not None:
             if said == END:
                 raise EndError
-            self._idle.append(said[0])
+            wished = next((r for r in REDUCTIONS if said[0] == REDUCE + r), None)
+            if wished is None:
+                self._idle.append(said[0])
+            else:
+                self._reduce = wished
 
     def _rest(self, seconds: float) -> None:
         """Wait before the camera is tried again."""

@@ -20,7 +20,7 @@ from typing_extensions import override
 from lineside.errors import CameraError, ImageError
 from lineside.extras import require
 from lineside.image import Frame
-from lineside.jpeg import decode_strict
+from lineside.jpeg import decode_strict, jpeg_size
 from lineside_agent.capture import videodev
 from lineside_agent.capture.backend import Backend, Grab, Room
 from lineside_agent.capture.videodev import Buffer, Driver
@@ -178,7 +178,9 @@ class V4l2(Backend):
             raise ImageError(msg)
         data = self._buffers[held.index][: held.used]
         if self._format in JPEGS:
-            return decode_strict(data, room=room)
+            picture = decode_strict(data, room=room, reduce=self.reduce)
+            self.whole = None if self.reduce == 1 else jpeg_size(data)
+            return picture
         expected = self._height * self._line
         if held.used != expected:
             msg = f"frame: {expected} bytes are expected, the driver gave {held.used}"

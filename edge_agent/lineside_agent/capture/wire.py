@@ -1,8 +1,9 @@
 """What the agent and a camera's child say to each other, one struct for each message.
 
 Two pairs of SOCK_SEQPACKET sockets, on which every message is whole. On the first, frames: the
-child sends a `Header` for each, the agent sends back one byte, the number of a slot that it is done
-with, or `END`. On the second, words: first the agent's `Order`, then the child's `News`.
+child sends a `Header` for each, the agent sends back one byte: the number of a slot that it is
+done with, `END`, or `REDUCE` plus what the sides of a JPEG may be divided by. On the second,
+words: first the agent's `Order`, then the child's `News`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from lineside.image import Reduction
 from lineside_agent.capture.memory import SLOTS
 from lineside_agent.vitals import Kind
 
@@ -22,6 +24,9 @@ MAX_TEXT: Final = 500
 
 END: Final = b"\xff"
 """The agent asks the child to let the camera go and to end."""
+
+REDUCE: Final = 0x80
+"""Plus 1, 2, 4 or 8: what the agent lets the sides of a JPEG be divided by, from now on."""
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -63,6 +68,10 @@ class Header(Struct, frozen=True, array_like=True):
     doubt: Kind | None = None
     """What makes the picture doubtful. Unlike a flagged frame it has pixels, and its camera is not
     started again."""
+    reduced: Reduction = 1
+    """By what the sides of the picture were divided while it was decoded."""
+    whole: tuple[int, int] | None = None
+    """Height and width of the whole picture in pixels, where it was reduced."""
 
 
 class News(Struct, frozen=True, kw_only=True):

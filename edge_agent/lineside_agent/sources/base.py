@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import ClassVar, Literal
 
 from lineside.errors import CameraError
-from lineside.image import Frame
+from lineside.image import Frame, Reduction
 from lineside_agent.vitals import Kind
 
 State = Literal["ok", "lost", "ended"]
@@ -31,6 +31,8 @@ class Shot:
         flagged: why the frame can't be trusted: the driver's error flag, a damaged JPEG, a time
             stamp that went back. Such a shot has no frame, and `problem` says the same.
         doubt: what makes its picture doubtful, such as `black`. Such a shot has a frame.
+        reduced: by what the sides of its picture were divided while it was decoded.
+        whole: height and width of the whole picture, in pixels, where it was reduced.
         frame_id: the driver's number of the frame, where there is one.
     """
 
@@ -43,6 +45,15 @@ class Shot:
     flagged: str | None = None
     frame_id: int | None = None
     doubt: Kind | None = None
+    reduced: Reduction = 1
+    whole: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the whole picture, in pixels; None where there is no frame."""
+        if self.frame is None:
+            return None
+        return self.whole or (self.frame.shape[0], self.frame.shape[1])
 
     @classmethod
     def now(
@@ -74,6 +85,8 @@ class Source(ABC):
             its newest frame and drops older ones.
         dropped: frames that were replaced by a newer one before they were taken.
         max_delay_ms: how much later than its capture a shot with the stamp `read` may be stamped.
+        reduce: what the sides of a JPEG may be divided by while it is decoded. Whoever takes says
+            so before each `take`; each shot says what was done: never more than that.
     """
 
     finite: ClassVar[bool]
@@ -83,6 +96,7 @@ class Source(ABC):
         self.where = where
         self.dropped = 0
         self.max_delay_ms = 0.0
+        self.reduce: Reduction = 1
         self._period_s = 1.0 / rate if rate > 0 else 0.0
         self._next_at = 0.0
         self._ended = False

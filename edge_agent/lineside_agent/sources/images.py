@@ -10,7 +10,8 @@ from typing import ClassVar, Final
 from typing_extensions import override
 
 from lineside.errors import CameraError, ImageError
-from lineside.image import decode
+from lineside.image import Decode, Frame, decode, is_jpeg
+from lineside.jpeg import jpeg_size
 from lineside_agent.sources.base import EndOfSourceError, Shot, Source
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -49,11 +50,14 @@ class ImagesSource(Source):
         name = os.fsencode(file.relative_to(self.where)).decode("utf-8", "replace")
         empty = Shot.now(None, part_id=name)
         try:
-            frame = decode(_read(file), name="image")
+            data = _read(file)
+            reduced = self.reduce if is_jpeg(data) else 1
+            frame = decode(data, Decode(reduced), name="image")
+            whole = None if reduced == 1 else _whole(data, frame, reduced)
         except (ImageError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             return Shot(None, empty.mono_ns, empty.captured_at, name, problem=f"{reason}")
-        return Shot(frame, empty.mono_ns, empty.captured_at, name)
+        return Shot(frame, empty.mono_ns, empty.captured_at, name, reduced=reduced, whole=whole)
 
     @override
     def _close(self) -> None:
@@ -65,3 +69,10 @@ def _read(file: Path) -> bytes:
         msg = f"larger than {MAX_FILE_BYTES} bytes"
         raise ImageError(msg)
     return file.read_bytes()
+
+
+def _whole(data: bytes, frame: Frame, reduced: int) -> tuple[int, int]:
+    """Height and width of the picture that a reduced frame shows, turned as its EXIF says."""
+    height, width = jpeg_size(data, name="image")
+    as_stored = (-(-height // reduced), -(-width // reduced)) == frame.shape[:2]
+    return (height, width) if as_stored else (width, height)

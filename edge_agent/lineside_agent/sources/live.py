@@ -104,6 +104,7 @@ class LiveSource(Source):
             if channel is None:
                 return None
             try:
+                channel.allow(self.reduce)
                 taken = channel.take(left)
             except ChannelEndedError:
                 self._forget(channel)
@@ -113,6 +114,9 @@ class LiveSource(Source):
                 self._forget(channel)
             else:
                 self.dropped = self._dropped_before + channel.dropped
+                if taken is not None and taken[0].reduced > self.reduce:
+                    self._dropped_before += 1  # decoded for another model, and too small for this
+                    continue
                 return None if taken is None else _shot(*taken)
 
     def _next_channel(self, timeout_s: float) -> Channel | None:
@@ -151,4 +155,6 @@ def _shot(header: Header, frame: Frame | None) -> Shot:
         flagged=header.flagged,
         frame_id=header.frame_id,
         doubt=header.doubt,
+        reduced=header.reduced,
+        whole=header.whole,
     )
