@@ -22,7 +22,7 @@ FORBIDDEN = ("tensorflow", "keras", "jax", "torch", "sklearn", "matplotlib")
 TESTS = (
     "tests/edge_agent",
     "tests/lineside/runtime",
-    "tests/lineside/test_mqtt.py",
+    "tests/lineside/mqtt",
     "tests/lineside/test_signature.py",
     "tests/lineside/test_verify.py",
 )
