@@ -39,6 +39,7 @@ class BarePaho:
 
     def rate(self, payloads: Sequence[bytes]) -> float:
         """Messages a second, from the first publish to the last acknowledgement."""
+        self._acked.clear()  # packet identifiers come again after 65,535
         began = time.monotonic_ns()
         mids = [self._client.publish(self._topic, payload, qos=1).mid for payload in payloads]
         last = self._wait(mids)
@@ -52,6 +53,7 @@ class BarePaho:
             rate: messages a second.
             count: how many.
         """
+        self._acked.clear()
         period_ns = round(1e9 / rate)
         first_ns = time.monotonic_ns() + period_ns
         mids = []

@@ -5,12 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-import numpy as np
-
 
 def p99(samples: Sequence[float]) -> float:
     """The 99th percentile, linearly interpolated."""
-    return float(np.percentile(samples, 99))
+    return statistics.quantiles(samples, n=100, method="inclusive")[98]
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
