@@ -1,4 +1,7 @@
-"""Looks at each picture of a camera, in the camera's child, and keeps what was learned of it."""
+"""Looks at each picture of a camera, in the camera's child, and keeps what was learned of it.
+
+Whoever moves a camera on purpose deletes the file of what was learned, and it is learned anew.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ from lineside_agent.vitals import Kind, Vitals
 
 SAVE_S: Final = 60.0
 """Seconds from one time that what was learned is written down to the next."""
+
+CHECK_S: Final = 1.0
+"""Seconds from one look at whether that file is still there to the next."""
 
 GOODBYE_S: Final = 0.5
 """Seconds that the last time may take: less than the agent waits for the child."""
@@ -50,6 +56,8 @@ class Pictures:
         self._doubts = frozenset(order.doubts)
         self._checks = order.checks
         self._file = Path(order.learned) if order.learned else None
+        self._kept = self._file is not None and self._file.exists()
+        self._check_at = time.monotonic() + CHECK_S
         self._say = say
         self.first = "frozen" in self._doubts
         self._vitals: Vitals | None = self._restore()
@@ -73,6 +81,9 @@ class Pictures:
         if vitals is None:
             return None
         self.first = False
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + CHECK_S
+            self._forget_if_deleted(vitals)
         try:
             vitals.look(frame, mono_ns=mono_ns, frame_id=frame_id)
         except Exception as error:  # noqa: BLE001 - to lose the camera would be worse
@@ -89,18 +100,26 @@ class Pictures:
     def close(self) -> None:
         """Write down what was learned, if the disk is quick enough."""
         if self._vitals is not None:
+            self._forget_if_deleted(self._vitals)
             self._save(self._vitals)
         if self._saving is not None:
             self._saving.join(GOODBYE_S)
 
     def _restore(self) -> Vitals:
         """The vitals with what was learned before, or without where that can't be read."""
-        if self._file is not None and self._file.exists():
+        if self._file is not None and self._kept:
             try:
                 return Vitals(read_file(self._file, MAX_FILE_BYTES), watched=self._checks)
             except LinesideError as error:
                 self._note(f"it is learned anew what its pictures are like: {error}")
         return Vitals(watched=self._checks)
+
+    def _forget_if_deleted(self, vitals: Vitals) -> None:
+        """Begin anew if the file that was there is not there any more."""
+        if self._kept and self._file is not None and not self._file.exists():
+            self._kept = False
+            vitals.forget()
+            self._note("the file of what was learned of its pictures is gone: it is learned anew")
 
     def _tell(self, vitals: Vitals, mono_ns: int) -> None:
         """Say which faults last, if others than before."""
@@ -120,16 +139,16 @@ class Pictures:
         busy = self._saving is not None and self._saving.is_alive()
         if self._file is None or learned is None or busy:
             return
-        self._saving = threading.Thread(target=_write, args=(self._file, learned), daemon=True)
+        self._saving = threading.Thread(target=self._write, args=(self._file, learned), daemon=True)
         self._saving.start()
+
+    def _write(self, file: Path, learned: bytes) -> None:
+        """Write down what was learned; where that fails, the next time may not."""
+        with contextlib.suppress(OSError, LinesideError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(file.parent).free >= SPARE_BYTES:
+                write_file(file, learned)
+                self._kept = True
 
     def _note(self, text: str) -> None:
         self._say(News(at_ns=time.monotonic_ns(), note=text[:MAX_TEXT]))
-
-
-def _write(file: Path, learned: bytes) -> None:
-    """Write down what was learned; where that fails, the next time may not."""
-    with contextlib.suppress(OSError, LinesideError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(file.parent).free >= SPARE_BYTES:
-            write_file(file, learned)

@@ -216,6 +216,32 @@ def test_a_damaged_file_is_a_line_in_the_log_and_a_new_beginning(
     Vitals(file.read_bytes())
 
 
+def test_a_camera_that_was_moved_on_purpose_is_forgotten_with_its_file(
+    source: LiveSource, folder: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(folder, Wish(fault="moved"))
+    wait_for(lambda: "moved" in source.findings, SEEN_S, "seen")
+    file.unlink()
+    wait_for(lambda: not source.findings, SEEN_S, "forgotten")
+    assert "cam0': the file of what was learned of its pictures is gone" in caplog.text
+    assert trusted(source, folder, 2.0).keys() == {"moved"}
+    assert not source.findings
+    source.close()
+    # What is kept at the end is of the camera as it is now.
+    again = opened(folder, file)
+    assert trusted(again, folder, 2.0).keys() == {"moved"}
+    assert not again.findings
+    again.close()
+
+
+def test_what_is_forgotten_at_the_last_moment_is_not_written_again(file: Path) -> None:
+    subject = Pictures(order(file), lambda _: True)
+    looks(subject, scene(0), 3)
+    file.unlink()
+    subject.close()
+    assert not file.exists()
+
+
 def told(said: list[News]) -> list[dict[Kind, str]]:
     return [news.findings for news in said if news.findings is not None]
 
