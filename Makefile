@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto faketime faults docs requirements bench-seeds bench-parity bench-rescue bench-auto \
-  arm64 fuzz clean
+  mosquitto faketime faults faults-results faults-cameras docs requirements bench-seeds \
+  bench-parity bench-rescue bench-auto arm64 fuzz clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -65,9 +65,16 @@ faketime:
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime; } || \
 	  echo "faketime is not installed: clocks are not stepped (apt-get install faketime)"
 
-# The fault harness in its long form: hours. FAULTS="--kills 50 …" for a part of it.
-faults: setup mosquitto faketime
+# The fault harness in its long form: hours. A part of it: FAULTS="--kills 50 …" for the results,
+# CAMERAS="--times 3 --healthy 60" for the cameras.
+faults: faults-results faults-cameras
+
+faults-results: setup mosquitto faketime
 	$(BIN)/python tests/faults/long.py $(FAULTS)
+
+# An hour, with the pictures of ../shared.
+faults-cameras: setup mosquitto
+	$(BIN)/python tests/faults/cameras_long.py $(CAMERAS)
 
 docs: setup
 	$(BIN)/python docs/generate.py

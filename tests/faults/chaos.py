@@ -74,7 +74,11 @@ def _args(kind: str, chance: random.Random, streams: Sequence[str]) -> dict[str,
         },
         "reset": lambda: {"line": chance.choice(("line", "line", "line", "line", "far"))},
         "stall": lambda: {"line": chance.choice(("line", "far")), "for_s": seconds(0.1, 2.0)},
-        "disk_full": lambda: {"for_s": seconds(0.2, 2.5)},
+        "disk_full": lambda: {
+            "for_s": seconds(0.2, 2.5),
+            # One in three has a kill of the agent while nothing can be written.
+            "kill_s": seconds(0.0, 2.0) if chance.random() < 1 / 3 else None,
+        },
         "clock": lambda: {"offset": chance.choice(("+1y", "-1y", "+0"))},
         "camera": lambda: {
             "camera": chance.choice(streams),
@@ -179,12 +183,12 @@ class Chaos:
 
     def _kill_agent(self, after_s: float, again_s: float | None) -> None:
         time.sleep(after_s)
-        self._plant.kill_agent()
+        self._kill()
         if again_s is not None:
             self._in(again_s, self._kill_again)
 
     def _kill_again(self) -> None:
-        self._plant.kill_agent()
+        self._kill()
         self.counts["kill_agent while it starts"] += 1
 
     def _kill_broker(self, *, keeps: bool, blind_s: float, for_s: float) -> None:
@@ -212,9 +216,15 @@ class Chaos:
         proxy.stall()
         self._in(for_s, proxy.flow)
 
-    def _disk_full(self, for_s: float) -> None:
+    def _disk_full(self, for_s: float, kill_s: float | None) -> None:
         self._plant.fill_disk()
         self._in(for_s, self._plant.free_disk)
+        if kill_s is not None:
+            self._in(min(kill_s, 0.9 * for_s), self._kill)
+
+    def _kill(self) -> None:
+        self.counts["kill_agent on a full disk"] += self._plant.disk_full
+        self._plant.kill_agent()
 
     def _clock(self, offset: str) -> None:
         self._plant.set_clock(offset)

@@ -1,4 +1,4 @@
-"""The fault harness in its long form: `make faults`. Some hours on two cores.
+"""The fault harness in its long form: `make faults-results`. An hour or so on two cores.
 
     python tests/faults/long.py [--kills 1000] [--disk-full 100] [--resets 1000]
                                 [--results 100000] [--seed 0]

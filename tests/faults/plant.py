@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -84,6 +84,8 @@ class Wanted:
     Attributes:
         streams: names of cameras, and of their streams.
         trigger: of the streams.
+        triggers: of those streams that have another one.
+        fill: puts a camera's pictures into its folder; three plain ones if it is not given.
         rate: frames a second of each camera.
         outbox: settings of the outbox, as TOML.
         mode: of `tests.faults.runner`.
@@ -95,6 +97,8 @@ class Wanted:
 
     streams: Sequence[str] = ("top", "side")
     trigger: str = "command"
+    triggers: Mapping[str, str] = field(default_factory=dict)
+    fill: Callable[[str, Path], None] | None = None
     rate: int = 200
     outbox: str = ""
     mode: str = "plain"
@@ -228,6 +232,11 @@ class Plant:
         """The foreign file is gone."""
         (self.disk / "foreign").unlink(missing_ok=True)
 
+    @property
+    def disk_full(self) -> bool:
+        """Whether the foreign file is there."""
+        return (self.disk / "foreign").exists()
+
     def set_clock(self, offset: str) -> None:
         """The agent's clock goes off by so much, such as `+1y`; this machine's stays."""
         beside = self._clock.with_suffix(".new")
@@ -290,6 +299,9 @@ class Plant:
     def _make_camera(self, name: str) -> None:
         folder = self.folder / name
         (folder / ".line").mkdir(parents=True)
+        if self.wanted.fill is not None:
+            self.wanted.fill(name, folder)
+            return
         shades = np.random.default_rng(0)
         for number, grey in enumerate((20, 90, 200)):
             picture = np.clip(shades.normal(grey, 12, (48, 64, 3)), 0, 255).astype(np.uint8)
@@ -302,7 +314,6 @@ class Plant:
             port=self.line.port, folder=self.folder, disk=self.disk, outbox=wanted.outbox
         )
         for name in wanted.streams:
-            text += CAMERA.format(
-                name=name, folder=self.folder, rate=wanted.rate, trigger=wanted.trigger
-            )
+            trigger = wanted.triggers.get(name, wanted.trigger)
+            text += CAMERA.format(name=name, folder=self.folder, rate=wanted.rate, trigger=trigger)
         (self.folder / "station.toml").write_text(text)

@@ -17,6 +17,8 @@ def table(head: str, rows: Mapping[str, float]) -> str:
 def section(outcome: Outcome) -> str:
     """One run."""
     parts = [f"### {outcome.title}\n", f"{outcome.seconds / 60:.1f} minutes.\n"]
+    if outcome.table:
+        parts.append(outcome.table)
     for head, rows in (
         ("faults", dict(sorted(outcome.faults.items()))),
         ("counts", outcome.figures),

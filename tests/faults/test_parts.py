@@ -236,15 +236,17 @@ def log_of(folder: Path, *entries: dict[str, object]) -> Path:
     return folder
 
 
-def verdict(stamp: int, trigger: int) -> dict[str, object]:
-    return {
-        "stream": "top",
-        "boot": "a" * 36,
-        "seq": 1,
-        "verdict": "ok",
-        "trigger": {"kind": "command", "mono_ns": trigger},
-        "inputs": [{"mono_ns": stamp}],
-    }
+def verdict(stamp: int, trigger: int, *, seq: int = 1) -> cameras.Look:
+    return cameras.Look.of(
+        {
+            "stream": "top",
+            "boot": "a" * 36,
+            "seq": seq,
+            "verdict": "ok",
+            "trigger": {"kind": "command", "mono_ns": trigger},
+            "inputs": [{"mono_ns": stamp}],
+        }
+    )
 
 
 def test_verdicts_on_frames_that_must_not_be_used(tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ def test_verdicts_on_frames_that_must_not_be_used(tmp_path: Path) -> None:
     assert (wrong, counts) == ([], {"healthy": 1})
     # A boot that begins with a frozen camera can't know it from its first picture.
     assert cameras.check([verdict(200, 150)], folder) == ([], {"freeze": 1})
-    again = {**verdict(200, 150), "seq": 2}
+    again = verdict(200, 150, seq=2)
     for others, one, kind in (
         ([], verdict(100, 101), "older"),
         ([verdict(100, 50)], again, "repeated"),

@@ -38,6 +38,7 @@ class Outcome:
         refused: triggers by why they were refused.
         events: of the station.
         cameras: verdicts by what the camera did.
+        table: what does not fit into these, as markdown.
         violations: one line each; none where all is well.
     """
 
@@ -50,6 +51,7 @@ class Outcome:
     refused: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     cameras: Counter[str] = field(default_factory=Counter)
+    table: str = ""
     violations: list[str] = field(default_factory=list)
 
     def has(self, kind: str) -> bool:
@@ -216,8 +218,8 @@ def _judge(
     if unknown := witness.history.results.keys() - history.results.keys():
         wrong.append(f"gap: {len(unknown)} results reached the independent subscriber only")
     for name in plant.wanted.streams:
-        seen = [result for result in history.seen if result["stream"] == name]
-        found, counts = cameras.check(seen, plant.folder / name)
+        seen = (result for result in history.seen if result["stream"] == name)
+        found, counts = cameras.check(map(cameras.Look.of, seen), plant.folder / name)
         wrong += found
         outcome.cameras += counts
     wrong += lines("died", plant.died)

@@ -12,6 +12,7 @@ import paho.mqtt.client as paho
 from typing_extensions import Self
 
 from lineside.messages import Event, Result
+from lineside.mqtt.backoff import Backoff
 from lineside.settings import MqttSettings
 from lineside.subscriber import Gap, Pace, Subscriber
 from tests.faults.counting import History
@@ -76,6 +77,8 @@ class Repairer:
         settings = MqttSettings(url=f"mqtt://127.0.0.1:{port}")
         pace = Pace(settle_s=0.3, answer_s=3.0, pause_s=(0.3, 2.0))
         self.subscriber = Subscriber(settings, repair=True, since="kept", pace=pace)
+        # After some resets it would wait for half a minute, and everybody for it.
+        self.subscriber._client._backoff = Backoff(0.2, 2.0)  # noqa: SLF001 - no setting
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="repairer", daemon=True)
         self.history = History(keep=True)

@@ -17,13 +17,15 @@ and for as long as the file says so, also in the processes that follow one that 
     {"fault": "corrupt", "bits": 8}        so many bits of the JPEG are flipped on the way
     {"fault": "black"}  "overexposed"  "blurred"  "moved"
     {"noise": false}                       no fault, and the pictures exactly as they are
+    {"pictures": [300, 599]}               no fault, and of the folder's pictures only these
 
 `ask` writes that file. Where FOLDER/.line exists, FOLDER/.line/log.jsonl says of each frame what
 was done, so that the truth is known outside of the agent: {"frame": number, "fault": ...,
 "file": name of the picture, "shows": the number whose picture it is, "mono_ns": its stamp,
 "at_ns": when it was given, "refused": what the strict decoder said of a corrupt one}. Numbers count
 the frame periods of CLOCK_MONOTONIC since boot: they go on over restarts, and one that is missing
-in the log was never given. The log grows without a bound.
+in the log was never given. A fault that gives no frame has one entry too when it is met, with no
+file. The log grows without a bound.
 """
 
 from __future__ import annotations
@@ -86,6 +88,9 @@ class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of `corrupt`: how many bits are flipped."""
     noise: bool = True
     """Whether each frame has noise of its own."""
+    pictures: tuple[int, int] | None = None
+    """The first and the last of the pictures that are shown, counted from 0 in the order of their
+    names, such as those of a belt that stands; all of them if it is left out."""
 
 
 def ask(folder: Path, wish: Wish) -> None:
@@ -99,11 +104,17 @@ def _blurred(picture: Frame) -> Frame:
     return blurred
 
 
+def _pushed(picture: Frame) -> Frame:
+    """By a fifth of the width and a tenth of the height: along a rail alone nobody could see it."""
+    height, width = picture.shape[:2]
+    return np.roll(picture, (height // 10, width // 5), axis=(0, 1))
+
+
 SPOIL: Final[dict[str, Callable[[Frame], Frame]]] = {
     "black": np.zeros_like,
     "overexposed": lambda picture: np.full_like(picture, 255),
     "blurred": _blurred,
-    "moved": lambda picture: np.roll(picture, picture.shape[1] // 5, axis=1),
+    "moved": _pushed,
 }
 """What a fault makes of the picture."""
 
@@ -138,8 +149,9 @@ class Line(Backend):
     def grab(self) -> Grab:
         self._read_wish()
         fault = self._wish.fault
-        if fault == "vanish":
+        if fault in {"vanish", "crash", "hang"}:
             self._note(self._number, None, 0, None)
+        if fault == "vanish":
             raise self._unplugged()
         if fault == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -193,7 +205,14 @@ class Line(Backend):
             self._log = -1
 
     def _picture(self, number: int) -> tuple[str, Frame]:
-        return self._pictures[number % len(self._pictures)]
+        first, last = self._wish.pictures or (0, len(self._pictures) - 1)
+        if not 0 <= first <= last < len(self._pictures):
+            msg = (
+                f"camera {self.order.camera!r}: there are no pictures {first} to {last}: "
+                f"{self._folder} has {len(self._pictures)}, counted from 0"
+            )
+            raise CameraError(msg)
+        return self._pictures[first + number % (last - first + 1)]
 
     def _sent_as_jpeg(self, picture: Frame) -> Frame:
         """The picture after the way from an MJPEG camera on which some bits were flipped.

@@ -166,7 +166,17 @@ def test_blurred_and_moved(source: LiveSource, folder: Path) -> None:
     assert sharpness(blurred) < 0.8 * sharpness(sharp)
     (moved,) = shots(source, folder, Wish(fault="moved", noise=False), 1)
     whole = cv2.imread(str(folder / f"{(moved.frame_id or 0) % 3}.png"))
-    np.testing.assert_array_equal(np.roll(whole, 32, axis=1), pixels(moved))
+    np.testing.assert_array_equal(np.roll(whole, (12, 32), axis=(0, 1)), pixels(moved))
+
+
+def test_only_some_of_the_pictures_are_shown(source: LiveSource, folder: Path) -> None:
+    ask(folder, Wish(pictures=(1, 1)))
+    wait_for(lambda: [entry["file"] for entry in done(folder)[-5:]] == ["1.png"] * 5)
+    first, second = (pixels(take(source)).copy() for _ in range(2))
+    assert (first != second).any()  # each has its own noise
+    ask(folder, Wish(pictures=(1, 3)))
+    wait_for(lambda: "there are no pictures 1 to 3" in (source.trouble or ""))
+    assert "has 3, counted from 0" in (source.trouble or "")
 
 
 @pytest.mark.parametrize("fault", ["hang", "vanish", "crash"])
@@ -178,6 +188,9 @@ def test_a_camera_that_is_gone_is_seen_and_recovers(
     while source.state == "ok":
         source.take(0.05)
     assert time.monotonic() - begun < 3.0
+    noted = [entry for entry in done(folder) if entry["fault"] == fault]
+    assert noted
+    assert all(entry["file"] is None for entry in noted)
     words = {
         "hang": "gives no frames: nothing for 2 s",
         "vanish": "the virtual line is unplugged",
