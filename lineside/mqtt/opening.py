@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,17 +86,35 @@ def full_segments(sock: Any, *, burst: bool) -> Iterator[None]:  # noqa: ANN401 
         sock: the connection.
         burst: whether there is more than one message to send; otherwise nothing is done.
     """
-    cork = getattr(socket, "TCP_CORK", None)  # Linux has it
-    if not burst or cork is None:
+    set_option = _set_option()
+    if not burst or set_option is None:
         yield
         return
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, cork, 1)
+    fd = sock.fileno()
+    set_option(fd, socket.IPPROTO_TCP, socket.TCP_CORK, _ON, _INT_BYTES)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # the connection was lost meanwhile
-            sock.setsockopt(socket.IPPROTO_TCP, cork, 0)
+        if sock.fileno() == fd:  # not closed meanwhile
+            set_option(fd, socket.IPPROTO_TCP, socket.TCP_CORK, _OFF, _INT_BYTES)
+
+
+_ON: Final = ctypes.byref(ctypes.c_int(1))
+_OFF: Final = ctypes.byref(ctypes.c_int(0))
+_INT_BYTES: Final = ctypes.sizeof(ctypes.c_int)
+
+
+@cache
+def _set_option() -> Callable[..., int] | None:
+    """setsockopt(2); None where there is no TCP_CORK, which Linux has.
+
+    To take the cork off is to send, which takes the kernel some time. Python's own `setsockopt`
+    keeps all other threads from running meanwhile; a call by ctypes does not.
+    """
+    if not hasattr(socket, "TCP_CORK"):
+        return None
+    function: Callable[..., int] = ctypes.CDLL(None).setsockopt
+    return function
 
 
 def _tls_context(mqtt: MqttSettings) -> ssl.SSLContext:
