@@ -24,17 +24,6 @@ from tests.support.relay import Relay
 from tests.support.station import AgentProcess, write_config
 
 
-@pytest.fixture
-def photos(cells: Path, tmp_path: Path) -> Path:
-    """60 cells in one folder, as they would come down a line."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, file in enumerate(sorted(cells.rglob("*.png"))[::4]):
-        shutil.copy(file, folder / f"{number:03}.png")
-    assert len(list(folder.iterdir())) == 60
-    return folder
-
-
 def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
@@ -378,21 +367,6 @@ def test_without_a_model_every_part_is_a_no_read(
 
 
 @pytest.mark.broker
-def test_check_says_that_all_is_right(
-    broker: Mosquitto, tmp_path: Path, photos: Path, bundle_folder: Path
-) -> None:
-    source = f"images:{photos}"
-    config = write_config(tmp_path, url=broker.url, bundle=bundle_folder, source=source)
-    done = lineside("agent", "check", config)
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok"] * 5
-    assert "golden images pass" in lines[1]
-    assert "gives frames of 300x300 pixels; stream top says" in lines[2]
-    assert "can be written" in lines[3]
-    assert "accepts us and our messages over MQTT 5" in lines[4]
-
-
-@pytest.mark.broker
 def test_a_model_that_nobody_measured_is_told_apart(
     broker: Mosquitto, tmp_path: Path, photos: Path, bundle_folder: Path
 ) -> None:
@@ -409,42 +383,3 @@ def test_a_model_that_nobody_measured_is_told_apart(
     assert {model.parity for status in listener.of(Status) for model in status.models} == {
         "unknown"
     }
-
-
-@pytest.mark.broker
-def test_check_says_all_that_is_wrong(tmp_path: Path, photos: Path, bundle_folder: Path) -> None:
-    acl = {"acl": "topic read #\n"}
-    path = tmp_path / "broker"
-    with Mosquitto(path, f"acl_file {path / 'acl'}", files=acl) as broker:
-        config = write_config(
-            tmp_path,
-            url=broker.url,
-            bundle=tmp_path / "none",
-            source="rtsp://ann:pw@127.0.0.1:1/live",
-            outbox='path = "/proc/outbox.sqlite"',
-        )
-        done = lineside("agent", "check", config, ok=False)
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok", "WRONG", "WRONG", "WRONG", "WRONG"]
-    assert "none" in lines[1]
-    assert "no camera at rtsp://127.0.0.1:1/live: nothing listens there" in lines[2]
-    assert "/proc" in lines[3]
-    assert "does not take messages on lineside/ulm/press4/event: Not authorized" in lines[4]
-    (photos / "000.png").write_bytes(b"")
-    config = write_config(tmp_path, url=broker.url, bundle=bundle_folder, source=f"images:{photos}")
-    done = lineside("agent", "check", config, "--no-broker", ok=False)
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok", "ok", "WRONG", "ok"]
-    assert "000.png can't be read: image: the file is empty" in lines[2]
-    config = write_config(
-        tmp_path,
-        url=broker.url,
-        bundle=bundle_folder,
-        source=f"images:{photos}",
-        camera="roi = [200, 200, 200, 50]",
-    )
-    (photos / "000.png").unlink()
-    done = lineside("agent", "check", config, ok=False)
-    lines = done.stdout.splitlines()
-    assert "the region (200, 200, 200, 50) reaches outside the 300x300 frame" in lines[2]
-    assert "no broker at 127.0.0.1" in lines[4]
