@@ -75,7 +75,6 @@ class Sender(Struct):
 
 
 _COMMANDS: Final = msgspec.json.Decoder(Command)
-_RESPONSES: Final = msgspec.json.Decoder(Response)
 _SENDERS: Final = msgspec.json.Decoder(Sender)
 _ENCODER: Final = msgspec.json.Encoder()
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -100,18 +99,6 @@ def decode_command(payload: bytes) -> Command:
         return _COMMANDS.decode(payload)
     except _UNREADABLE as error:
         raise MessageError(one_line(f"command is refused: {error}")) from error
-
-
-def decode_response(payload: bytes) -> Response:
-    """Read an answer.
-
-    Raises:
-        MessageError: it is no JSON, or is not what its schema says.
-    """
-    try:
-        return _RESPONSES.decode(payload)
-    except _UNREADABLE as error:
-        raise MessageError(one_line(f"response is refused: {error}")) from error
 
 
 def read_sender(payload: bytes) -> Sender | None:

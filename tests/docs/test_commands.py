@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from typing_extensions import Self, override
 
-from lineside.commands import Response, decode_response
+from lineside.commands import Response
 from lineside.errors import StorageError
 from lineside.image import Frame
 from lineside.mqtt import Hooks, Incoming, MqttClient
@@ -27,7 +27,7 @@ from lineside_agent.triggers import Firing
 from tests.support.broker import Mosquitto, wait_for
 from tests.support.commanded import CommandedStation
 from tests.support.examples import result
-from tests.support.requests import BOOT, TOPICS
+from tests.support.requests import BOOT, TOPICS, read_response
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|json)\n(.*?)```", PAGE, re.DOTALL)
@@ -106,7 +106,7 @@ def answers(
         hooks = Hooks(on_message=heard.append, on_subscribed=lambda _refused: subscribed.set())
         listener.start(hooks)
         assert subscribed.wait(10)
-        yield lambda: [decode_response(message.payload) for message in heard]
+        yield lambda: [read_response(message.payload) for message in heard]
         listener.stop()
 
 
@@ -139,7 +139,7 @@ def test_asking_and_waiting_in_one(
     broker: Mosquitto, answers: Callable[[], list[Response]]
 ) -> None:
     (command,) = [text.strip() for kind, text in BLOCKS if text.startswith("mosquitto_rr")]
-    printed = decode_response(run(command, broker).encode())
+    printed = read_response(run(command, broker).encode())
     assert printed.details == {"stream": "top", "paused": True}
     wait_for(lambda: printed in answers())
 

@@ -9,7 +9,6 @@ from lineside.commands import (
     Command,
     Response,
     decode_command,
-    decode_response,
     encode,
     one_line,
     read_sender,
@@ -40,7 +39,6 @@ def test_a_command_is_read_as_it_was_written() -> None:
 
 
 def test_an_answer_is_read_as_it_was_written() -> None:
-    assert decode_response(encode(ANSWER)) == ANSWER
     assert decode("response", encode(ANSWER)) == ANSWER
 
 
@@ -104,7 +102,7 @@ def test_the_sender_of_a_refused_command_is_read_where_it_can_be() -> None:
 
 def test_what_is_no_answer_is_refused() -> None:
     with pytest.raises(MessageError, match=r"response is refused: .*missing required field `site`"):
-        decode_response(b"{}")
+        decode("response", b"{}")
 
 
 def test_one_line() -> None:

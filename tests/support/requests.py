@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lineside.commands import Command, Response, decode_response, encode
+from lineside.commands import Command, Response, encode
 from lineside.errors import BrokerError
+from lineside.messages import decode
 from lineside.mqtt import Delivery, Incoming, Outgoing
 from lineside.settings import StationSettings
 from lineside.topics import Topics
@@ -23,6 +24,13 @@ def command(op: str = "echo", **fields: Any) -> bytes:  # noqa: ANN401 - of any 
     """A command as it is sent; args are given as `args`."""
     given = {"id": "c-1", "requester": "hmi"} | fields
     return encode(Command(op=op, **given))
+
+
+def read_response(payload: bytes) -> Response:
+    """An answer as it was sent."""
+    response = decode("response", payload)
+    assert isinstance(response, Response)
+    return response
 
 
 def incoming(
@@ -68,7 +76,7 @@ class Outside:
     @property
     def responses(self) -> list[Response]:
         """What was answered."""
-        return [decode_response(message.payload) for message in self.sent]
+        return [read_response(message.payload) for message in self.sent]
 
 
 class Counter:

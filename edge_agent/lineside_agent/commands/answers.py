@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final, Protocol
+from typing import Protocol
 
+from lineside_agent.answers import MAX_ANSWERS
 from lineside_agent.keeper import Keeper
-
-MAX_ANSWERS: Final = 10_000
-"""Answers that are kept at most; then the oldest is forgotten."""
 
 
 class Answers(Protocol):

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from lineside.commands import MAX_LINE, decode_response
+from lineside.commands import MAX_LINE
 from lineside.errors import InputError
 from lineside_agent.commands import Args, MemoryAnswers, Reply, Request
 from lineside_agent.commands.desk import KEPT_BYTES, MAX_OPEN, MAX_OPEN_EACH, RECENT
 from lineside_agent.commands.mailbox import IN_FLIGHT, MAX_WAITING
 from lineside_agent.commands.quota import BURST
 from tests.support.malformed import KINDS, malformed
-from tests.support.requests import TOPICS, Counter, command, incoming
+from tests.support.requests import TOPICS, Counter, command, incoming, read_response
 
 
 class EchoArgs(Args, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ def test_ten_thousand_malformed_commands_leave_it_unmoved(counter: Counter, ops:
         said = counter.outside.sent[before:]
         assert len(said) == (bad.requester is not None), bad
         for message in said:
-            answer = decode_response(message.payload)
+            answer = read_response(message.payload)
             assert message.topic == TOPICS.response(str(bad.requester))
             assert not answer.ok
             flood = (answer.reason or "").startswith("too many commands")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lineside.commands import Response, decode_response
+from lineside.commands import Response
 from lineside.errors import InputError, MessageError
 from lineside.image import Frame
 from lineside_agent.commands import Audit
@@ -21,7 +21,7 @@ from lineside_agent.commands.ops import Kept, Limits, limits_op, pause_op, trigg
 from lineside_agent.commands.snapshot import LONG_SIDE, MAX_JPEG_BYTES, Snapshots, shrink
 from lineside_agent.triggers import Firing
 from tests.support.broker import wait_for
-from tests.support.requests import BOOT, Counter, command, incoming
+from tests.support.requests import BOOT, Counter, command, incoming, read_response
 
 RNG = np.random.default_rng(0)
 
@@ -149,7 +149,7 @@ def test_a_trigger_is_answered_once_it_is_on_disk(counter: Counter, station: Sta
     thread.start()
     thread.join()
     assert [sent.payload for sent in counter.outside.sent] == [kept]
-    assert decode_response(kept).ok
+    assert read_response(kept).ok
 
 
 def test_a_trigger_that_could_not_be_kept(counter: Counter, station: Station) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typing_extensions import Self
 
-from lineside.commands import Response, decode_response
+from lineside.commands import Response
 from lineside.mqtt import Hooks, Incoming, MqttClient, Outgoing
 from lineside.settings import MqttSettings
 from lineside_agent.commands import Args, Reply, Request
@@ -19,7 +19,7 @@ from tests.support.broker import Mosquitto, wait_for
 from tests.support.commanded import QUICK, CommandedStation
 from tests.support.examples import result
 from tests.support.malformed import malformed
-from tests.support.requests import TOPICS, command
+from tests.support.requests import TOPICS, command, read_response
 
 pytestmark = pytest.mark.broker
 
@@ -78,7 +78,7 @@ class Requester:
 
     @property
     def answers(self) -> list[Response]:
-        return [decode_response(m.payload) for m in self.heard if "/response/" in m.topic]
+        return [read_response(m.payload) for m in self.heard if "/response/" in m.topic]
 
     def replayed(self) -> list[bytes]:
         return [m.payload for m in self.heard if "/replay/" in m.topic]
