@@ -345,7 +345,7 @@ class Keeper:
     def _open(self) -> None:
         outbox, said = self._opening.open()
         for boot, streams in outbox.past.cut_off.items():
-            said.append(reports.cut_off(boot, streams, self._settings.commit_ms))
+            said.append(reports.cut_off(boot, streams, self._settings))
         self._waiting.begin(outbox.past.unanswered)
         self._answers.load(outbox.past.answers)
         self._outbox = outbox

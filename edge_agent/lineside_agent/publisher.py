@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
+from lineside.errors import BrokerError
 from lineside.mqtt import Delivery, Incoming, Outgoing
 from lineside.topics import Topics
 from lineside_agent.records import EVENTS, Row, State
@@ -91,7 +92,8 @@ class Publisher:
     Its methods may be called from any thread and never wait for disk or network.
 
     Args:
-        send: gives a message to the client, such as `MqttClient.publish`.
+        send: gives a message to the client, such as `MqttClient.publish`; what it refuses with a
+            BrokerError, it is given again later.
         topics: of the station.
         echo: whether a message is done only when it came back (MQTT 3.1.1).
 
@@ -288,9 +290,13 @@ class Publisher:
         replay = self._replay
         if replay is not None and not (self._live or self._backlog or self._refusals):
             while replay.waiting and replay.on_way < REPLAYED:
-                replay.on_way += 1
                 answered = partial(self._replayed, replay)
-                self._send(Outgoing(replay.topic, replay.waiting.popleft(), on_done=answered))
+                try:
+                    self._send(Outgoing(replay.topic, replay.waiting[0], on_done=answered))
+                except BrokerError:
+                    return
+                replay.on_way += 1
+                replay.waiting.popleft()
 
     def _pump_rows(self) -> None:
         """Hand over live messages and the backlog."""
@@ -301,17 +307,22 @@ class Publisher:
         while len(self._sent) < window and (self._live or self._backlog):
             if self._echo and self.delivery == "confirmed" and len(self._awaited) >= ECHOES:
                 return
-            row = self._live.popleft() if self._live else self._backlog.popleft()
-            if len(self._backlog) == PAGE // 2 - 1:
-                self.wake()
+            waiting = self._live or self._backlog
+            row = waiting[0]
             topic = (
                 self._topics.event() if row.stream == EVENTS else self._topics.result(row.stream)
             )
+            answered = partial(self._answered, row, topic)
+            try:
+                self._send(Outgoing(topic, row.payload, on_done=answered))
+            except BrokerError:  # it has too much of others to send: again at the next tick
+                return
+            waiting.popleft()
+            if len(self._backlog) == PAGE // 2 - 1:
+                self.wake()
             self._sent[row.id] = row
             if self._echo:
                 self._await_echo((topic, row.payload), row)
-            answered = partial(self._answered, row, topic)
-            self._send(Outgoing(topic, row.payload, on_done=answered))
 
     def _await_echo(self, key: tuple[str, bytes], row: Row) -> None:
         if len(self._awaited) >= 2 * ECHOES:  # only where echoes don't come

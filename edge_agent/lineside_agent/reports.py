@@ -60,16 +60,26 @@ def ledger(kept: Sequence[Ledger], boot: str, committed: Mapping[str, int]) -> l
     return [*new, *kept]
 
 
-def cut_off(boot: str, streams: Sequence[Known], commit_ms: int) -> Report:
-    """An earlier boot ended without a stop."""
+def cut_off(boot: str, streams: Sequence[Known], settings: OutboxSettings) -> Report:
+    """An earlier boot ended without a stop.
+
+    While the disk stood still nothing could be noted there, so that only what memory holds
+    bounds what is missing then.
+    """
     lost = [known.lost_at_most for known in streams]
     most = "an unknown number of" if None in lost else f"at most {sum(filter(None, lost))}"
     unanswered = sum(known.unanswered for known in streams)
     return Report(
         "cut_off",
         f"boot {boot} ended without a stop: {most} untriggered results of its last moments are "
-        f"missing, and {unanswered} accepted triggers were unanswered",
-        {"cut_off": boot, "commit_ms": commit_ms, "streams": to_builtins(streams)},
+        f"missing (if the disk stood still at that time, up to {settings.waiting}), and "
+        f"{unanswered} accepted triggers were unanswered",
+        {
+            "cut_off": boot,
+            "commit_ms": settings.commit_ms,
+            "lost_if_disk_stood_still": settings.waiting,
+            "streams": to_builtins(streams),
+        },
     )
 
 

@@ -106,13 +106,16 @@ class Mailbox:
                     )
                 )
             except BrokerError as error:
-                self._sent(Delivery(ok=False, reason=str(error)))
+                self._note(Delivery(ok=False, reason=str(error)))
 
     def _sent(self, delivery: Delivery) -> None:
+        self._note(delivery)
+        self._pump()
+
+    def _note(self, delivery: Delivery) -> None:
         with self._lock:
             self._on_way -= 1
             if not delivery.ok:
                 self.lost += 1
         if not delivery.ok:
             log.warning("an answer was not sent: %s", delivery.reason)
-        self._pump()
