@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     """Whoever prepares a model in it ends what was there before: so no test relies on that."""
     if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("converting needs the extra 'convert'")
+        pytest.skip("tensorflow comes with the extra 'convert'")
     with Workshop(tmp_path_factory.mktemp("workshop")) as one:
         yield one
 

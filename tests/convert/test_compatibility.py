@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-pytest.importorskip("ai_edge_litert", reason="the converter needs ai-edge-litert")
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert comes with the extra 'runtime'")
 
 from lineside.bundle import Bundle, open_bundle
 from lineside.dataset import load_tensors
@@ -265,7 +265,7 @@ def test_old_float_is_right_and_weights_in_int8_alone_are_garbage(
     tmp_path: Path,
 ) -> None:
     quantizer = pytest.importorskip(
-        "litert_quantizer.quantizer", reason="a dynamic-range model is made by litert-quantizer"
+        "litert_quantizer.quantizer", reason="litert-quantizer comes with the extra 'convert'"
     )
     recipe = importlib.import_module("litert_quantizer.recipe")
     pixels = tensors.astype(np.float32)

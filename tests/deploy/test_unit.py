@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,15 +9,14 @@ from lineside.settings import parse_settings
 from lineside_deploy.unit import render_unit
 from tests.support.command import lineside
 from tests.support.configuration import CONFIGURATION
+from tests.support.program import program
 
 CONFIG = f"{CONFIGURATION}[outbox]\ndrain_s = 7\n"
 
 
 @pytest.mark.parametrize("folder", ["plain", "with space", "50% and $HOME"])
 def test_unit_is_one_that_systemd_accepts(tmp_path: Path, folder: str) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("systemd-analyze is not installed")
+    analyze = program("systemd-analyze", "systemd")
     home = tmp_path / folder
     home.mkdir()
     command = home / "lineside"
@@ -51,9 +49,7 @@ def test_unit_is_watched_and_shut_in(tmp_path: Path) -> None:
 
 def test_unit_exposes_little(tmp_path: Path) -> None:
     """systemd's own judgement, from 0 (shut in) to 10 (all open); a bare service has 9.6."""
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("systemd-analyze is not installed")
+    analyze = program("systemd-analyze", "systemd")
     settings = parse_settings(CONFIG, folder=tmp_path)
     unit = tmp_path / "station.service"
     unit.write_text(
@@ -62,7 +58,7 @@ def test_unit_exposes_little(tmp_path: Path) -> None:
     command = [analyze, "security", "--offline=true", "--no-pager", "--threshold=30", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "Unknown option" in done.stderr or "unrecognized option" in done.stderr:
-        pytest.skip("systemd-analyze is too old to judge a file")
+        pytest.skip("systemd-analyze before version 250 does not judge a file: update systemd")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 

@@ -143,7 +143,7 @@ class Means:
 @pytest.fixture
 def greys(tmp_path: Path) -> Dataset:
     """12 pictures of three labels, each of its own grey."""
-    cv2 = pytest.importorskip("cv2", reason="pictures are written with OpenCV")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra 'runtime'")
     for label, level in (("dark", 10), ("mid", 110), ("light", 220)):
         (tmp_path / label).mkdir()
         for n in range(4):

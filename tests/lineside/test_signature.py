@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from lineside.bundle import open_bundle
 from lineside.errors import BundleError, InputError
 from lineside.keys import KeyPair, new_key_pair
 from lineside.signature import MAX_SIGNATURE_BYTES, load_public_key, verify_files
+from tests.support.program import program
 from tests.support.signing import envelope, files_of, sign_by_hand, small_bundle, statement
 
 
@@ -112,13 +112,13 @@ def test_what_is_no_public_key_is_not_trusted(pem: bytes, message: str) -> None:
         (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), "secp256k1"),
     ],
 )
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_keys_of_other_kinds_are_not_trusted(
     make: tuple[str, ...], found: str, tmp_path: Path
 ) -> None:
+    openssl = program("openssl", "openssl")
     private = tmp_path / "key.pem"
-    subprocess.run(["openssl", "genpkey", *make, "-out", private], check=True, capture_output=True)
-    command = ["openssl", "pkey", "-in", private, "-pubout"]
+    subprocess.run([openssl, "genpkey", *make, "-out", private], check=True, capture_output=True)
+    command = [openssl, "pkey", "-in", private, "-pubout"]
     pem = subprocess.run(command, check=True, capture_output=True).stdout
     with pytest.raises(InputError, match=f"P-256 is expected, got {found}"):
         load_public_key(pem)

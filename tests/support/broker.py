@@ -41,8 +41,8 @@ class Mosquitto:
         path = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
         if path is None:
             if os.environ.get("CI"):
-                pytest.fail("mosquitto is not installed")
-            pytest.skip("mosquitto is not installed")
+                pytest.fail("mosquitto is not installed: apt-get install mosquitto")
+            pytest.skip("mosquitto is not installed: apt-get install mosquitto")
         self._path = path
         self.folder = folder
         self.port = port or free_port()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lineside.bundle import Bundle, open_bundle, write_bundle
+from tests.support.tiny import pack
 
 
 def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -49,16 +50,11 @@ def listed(folder: Path, name: str, data: bytes) -> None:
 def edit_model(model: bytes, change: Callable[[Any], None]) -> bytes:
     """Take a .tflite apart, change it, and put it together again; needs ai-edge-litert."""
     schema = pytest.importorskip(
-        "ai_edge_litert.schema_py_generated", reason="taking a model apart needs ai-edge-litert"
-    )
-    flatbuffers = pytest.importorskip(
-        "flatbuffers", reason="putting a model together needs flatbuffers"
+        "ai_edge_litert.schema_py_generated", reason="ai-edge-litert comes with the extra 'runtime'"
     )
     tree = schema.ModelT.InitFromPackedBuf(model, 0)
     change(tree)
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(tree.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(tree)
 
 
 def crash(tree: Any) -> None:  # noqa: ANN401 - generated code without types

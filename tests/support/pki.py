@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import pytest
+from tests.support.program import program
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,7 @@ class Pki:
 
 def make_pki(folder: Path) -> Pki:
     """Make them; the broker's name is 127.0.0.1."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    program("openssl", "openssl")
     folder.mkdir(parents=True)
     _authority(folder, "ca")
     _authority(folder, "stranger")

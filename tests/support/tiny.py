@@ -25,7 +25,7 @@ _OPTIONS: Final = {
 
 class _Builder:
     def __init__(self) -> None:
-        reason = "building a model needs ai-edge-litert"
+        reason = "ai-edge-litert comes with the extra 'runtime'"
         self.schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason=reason)
         self.tree = self.schema.ModelT()
         self.tree.version, self.tree.description = 3, "tiny"
@@ -124,7 +124,7 @@ def tiny_tree(
 def pack(tree: Tree) -> bytes:
     """The file of an object tree."""
     flatbuffers = pytest.importorskip(
-        "flatbuffers", reason="putting a model together needs flatbuffers"
+        "flatbuffers", reason="flatbuffers comes with ai-edge-litert, the extra 'runtime'"
     )
     builder = flatbuffers.Builder(4096)
     builder.Finish(tree.Pack(builder), b"TFL3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from lineside_agent.capture import videodev
 from lineside_agent.capture.v4l2 import V4l2
 from lineside_agent.capture.wire import Order
 from tests.support.pictures import colourful
+from tests.support.program import program
 from tests.support.videodev import ERROR, LAYOUTS, MONOTONIC, START, Camera
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra 'runtime'")
@@ -251,9 +251,9 @@ OFFSETS = {  # what the kernel calls a member -> what the device in memory calls
 
 
 def test_numbers_and_layouts_are_those_of_the_kernels_header(tmp_path: Path) -> None:
-    compiler = shutil.which("cc")
-    if compiler is None or not HEADER.exists():
-        pytest.skip("a C compiler and linux/videodev2.h are needed")
+    compiler = program("cc", "gcc")
+    if not HEADER.exists():
+        pytest.skip(f"{HEADER} is not there: apt-get install linux-libc-dev")
     lines = [f'printf("%lu\\n", (unsigned long)({name}));' for name in NAMES]
     for name in OFFSETS:
         struct, _, member = name.partition(".")

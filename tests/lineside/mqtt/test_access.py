@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from lineside.mqtt import Delivery
 from tests.support.broker import Mosquitto, wait_for
 from tests.support.clients import Connect, Inbox, send
 from tests.support.pki import Pki, broker_certificate, make_pki
+from tests.support.program import program
 
 PASSWORDS = {"passwords": "", "acl": "user ann\ntopic read allowed/#\ntopic write allowed/#\n"}
 
@@ -20,8 +20,7 @@ PASSWORDS = {"passwords": "", "acl": "user ann\ntopic read allowed/#\ntopic writ
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker that knows ann, whose password is `right secret`, and lets her write allowed/#."""
-    if shutil.which("mosquitto_passwd") is None:
-        pytest.skip("mosquitto_passwd is not installed: apt-get install mosquitto")
+    program("mosquitto_passwd", "mosquitto")
     folder = tmp_path / "broker"
     broker = Mosquitto(
         folder,

@@ -176,7 +176,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
 def test_a_runtime_that_is_not_there() -> None:
     missing = [name for name in ENGINES if name not in installed_engines()]
     if not missing:
-        pytest.skip("every runtime is installed")
+        pytest.skip("every runtime is installed, and the test needs one that is not")
     with pytest.raises(EngineError, match=f"answers: {missing[0]} is not installed there; a"):
         ask(b"", np.zeros((1, 1)), runtime=missing[0])
 

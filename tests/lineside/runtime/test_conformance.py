@@ -28,7 +28,7 @@ NOT_INSTALLED = [name for name in ENGINES if name not in installed_engines()]
 def runtime(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name not in installed_engines():
-        pytest.skip(f"{name} is not installed here")
+        pytest.skip(f"{name} is not installed: pip install {name}, or make test-tflite-runtime")
     return name
 
 
