@@ -22,6 +22,7 @@ from typing import Final
 import cv2
 import numpy as np
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -49,7 +50,7 @@ CAMERA: Final = (480, 640)
 
 def naive(url: str, inspector: Inspector, frames: Sequence[Frame], count: int) -> float:
     """Results a second of the loop that one would write first."""
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.max_inflight_messages_set(IN_FLIGHT)
     client.connect("127.0.0.1", int(url.rpartition(":")[2]))
     client.loop_start()
