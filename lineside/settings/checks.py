@@ -9,7 +9,7 @@ import msgspec
 
 from lineside.errors import SettingsError
 from lineside.settings.complaints import readable
-from lineside.settings.tables import CameraSettings, MqttSettings, Settings
+from lineside.settings.tables import DOUBTS, CameraSettings, MqttSettings, Settings
 
 
 def check_settings(settings: Settings) -> None:
@@ -65,10 +65,10 @@ def _check_looks(camera: CameraSettings) -> None:
                 f"got {camera.source!r}"
             )
     for doubt in camera.doubts or ():
-        if doubt not in camera.looked_for:
+        if doubt not in (*camera.looked_for, *DOUBTS):
             _refuse(
                 f"[[camera]] {camera.name!r}: {doubt!r} is among doubts and not among checks, "
-                "so it is never looked for; add it to checks"
+                "and a single picture does not show it; add it to checks"
             )
 
 

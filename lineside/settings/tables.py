@@ -135,8 +135,10 @@ class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `frozen`, `blurred`, `moved`. Left out: all of them. Each that lasts is an event and in the
     status."""
     doubts: list[Check] | None = None
-    """Those of `checks` with which each part is a `no_read`. Left out: `black`, `overexposed` and
-    `frozen`, as far as they are looked for."""
+    """The faults with which each part is a `no_read`. Left out: `black`, `overexposed` and
+    `frozen`, as far as they are among `checks`. Where one of these three is not, a picture that
+    shows it by itself gives no verdict, and that is no fault however long it lasts: for a light
+    that flashes with the trigger."""
 
     @property
     def looked_for(self) -> tuple[Check, ...]:
@@ -146,8 +148,9 @@ class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def doubted(self) -> tuple[Check, ...]:
         """`doubts`, or what it is where it is left out."""
-        wanted = DOUBTS if self.doubts is None else self.doubts
-        return tuple(check for check in wanted if check in self.looked_for)
+        if self.doubts is not None:
+            return tuple(self.doubts)
+        return tuple(check for check in DOUBTS if check in self.looked_for)
 
 
 class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

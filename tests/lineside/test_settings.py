@@ -131,8 +131,8 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
         ),
         (
             '"images:photos"',
-            '"line:photos"\nchecks = ["black"]\ndoubts = ["frozen"]',
-            "[[camera]] 'top': 'frozen' is among doubts and not among checks",
+            '"line:photos"\nchecks = ["black"]\ndoubts = ["moved"]',
+            "[[camera]] 'top': 'moved' is among doubts and not among checks",
         ),
         ("[station]", "[station", "is no TOML"),
     ],
@@ -154,6 +154,7 @@ def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
         ('checks = ["moved", "frozen"]', ("moved", "frozen"), ("frozen",)),
         ("doubts = []", CHECKS, ()),
         ('doubts = ["moved"]', CHECKS, ("moved",)),
+        ('checks = ["moved"]\ndoubts = ["black"]', ("moved",), ("black",)),
     ],
 )
 def test_what_pictures_are_looked_at_for(

@@ -77,7 +77,7 @@ class Child:
         self._sent = 0
         self._last_driver_ns = 0
         self._told_flag = False
-        self._pictures = Pictures(order, self._say) if order.checks else None
+        self._pictures = Pictures(order, self._say) if order.checks or order.doubts else None
 
     def run(self) -> None:
         """Open the camera, send its frames, and begin again when it fails.

@@ -109,10 +109,11 @@ class Pictures:
         """The vitals with what was learned before, or without where that can't be read."""
         if self._file is not None and self._kept:
             try:
-                return Vitals(read_file(self._file, MAX_FILE_BYTES), watched=self._checks)
+                learned = read_file(self._file, MAX_FILE_BYTES)
+                return Vitals(learned, watched=self._checks, suspected=self._doubts)
             except LinesideError as error:
                 self._note(f"it is learned anew what its pictures are like: {error}")
-        return Vitals(watched=self._checks)
+        return Vitals(watched=self._checks, suspected=self._doubts)
 
     def _forget_if_deleted(self, vitals: Vitals) -> None:
         """Begin anew if the file that was there is not there any more."""

@@ -30,7 +30,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 THOROUGH_S: Final = 0.19
 """Seconds between looks for what is fixed: every second frame of ten a second."""
 SLOW_S: Final = 0.15
-"""Of a camera that gives frames more slowly than that, each look is for everything."""
+"""Of a camera that gives frames to trust more slowly than that, each look is for everything."""
 
 ALIGNED: Final = 0.46
 """Alignment below which what is fixed was displaced; above it has lost its sharpness."""
@@ -46,6 +46,9 @@ class Vitals:
         learned: what `learned()` of an earlier one gave; it is dropped when the frames' size is
             another one.
         watched: the kinds of fault that are looked for.
+        suspected: kinds that single pictures are suspected of beside these, and that are no fault
+            however long they last, such as the dark between two flashes. What is suspected is not
+            learned from.
 
     Attributes:
         suspicion: why the newest frame alone can't be trusted, before it is a fault: `frozen`,
@@ -55,13 +58,21 @@ class Vitals:
         StorageError: what was learned is damaged; begin without it.
     """
 
-    def __init__(self, learned: bytes | None = None, *, watched: Collection[Kind] = KINDS) -> None:
+    def __init__(
+        self,
+        learned: bytes | None = None,
+        *,
+        watched: Collection[Kind] = KINDS,
+        suspected: Collection[Kind] = (),
+    ) -> None:
         self._faults = {kind: Fault(kind) for kind in KINDS if kind in watched}
+        self._suspected = frozenset((*watched, *suspected))
         self._earlier = None if learned is None else _unpack(learned)
         self._shape: tuple[int, ...] | None = None
         self._last_ns: int | None = None
         self._placed_ns: int | None = None
         self._measured_ns: int | None = None
+        self._trusted_ns: int | None = None
         self._sight: Sight | None = None
         self._dull = False
         self.suspicion: Kind | None = None
@@ -93,7 +104,7 @@ class Vitals:
             sample, mono_ns=mono_ns, frame_id=frame_id, clipped=clipped
         )
         self.suspicion = next(
-            (kind for kind in KINDS if raw.get(kind) and kind in self._faults), None
+            (kind for kind in KINDS if raw.get(kind) and kind in self._suspected), None
         )
         last_ns = mono_ns if self._last_ns is None else self._last_ns
         self._last_ns = mono_ns
@@ -104,7 +115,7 @@ class Vitals:
             stalled = kind == "frozen" and mono_ns == last_ns and reason is not None
             self._weigh(kind, reason, mono_ns, STALLED_STEP_S if stalled else step_s)
         if self.suspicion is None:
-            self._look_on(frame, value, mono_ns, step_s)
+            self._look_on(frame, value, mono_ns)
         return self.finding
 
     @property
@@ -167,17 +178,17 @@ class Vitals:
         if kind in self._faults:
             self._faults[kind].weigh(reason, mono_ns=mono_ns, step_s=step_s)
 
-    def _look_on(
-        self, frame: Frame, value: npt.NDArray[np.uint8], mono_ns: int, step_s: float
-    ) -> None:
+    def _look_on(self, frame: Frame, value: npt.NDArray[np.uint8], mono_ns: int) -> None:
         """Look for what is fixed, or at its sharpness, when it is time."""
+        rare = self._since(self._trusted_ns, mono_ns) > SLOW_S
+        self._trusted_ns = mono_ns
         since_s = self._since(self._placed_ns, mono_ns)
         placing = since_s >= THOROUGH_S
         if placing:
             self._placed_ns = mono_ns
             self._look_for_place(value, mono_ns, since_s)
         since_s = self._since(self._measured_ns, mono_ns)
-        if since_s >= THOROUGH_S and (not placing or step_s > SLOW_S):
+        if since_s >= THOROUGH_S and (not placing or rare):
             self._measured_ns = mono_ns
             self._look_for_sharpness(frame, mono_ns, since_s)
 

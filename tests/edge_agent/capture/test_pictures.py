@@ -47,14 +47,18 @@ def scene(part: int) -> Frame:
     return frame
 
 
-def order(learned: Path | None = None, doubts: list[Kind] | None = None) -> Order:
+def order(
+    learned: Path | None = None,
+    doubts: list[Kind] | None = None,
+    checks: list[Kind] | None = None,
+) -> Order:
     return Order(
         camera="cam0",
         scheme="line",
         where="/nowhere",
         rate=20.0,
         controls={},
-        checks=list(CALLED.values()),
+        checks=list(CALLED.values()) if checks is None else checks,
         doubts=DOUBTS if doubts is None else doubts,
         learned="" if learned is None else str(learned),
     )
@@ -281,6 +285,44 @@ def test_only_chosen_faults_are_doubts() -> None:
     assert looks(subject, black, 60) == [None] * 60
     white = np.full((180, 320, 3), 255, np.uint8)
     assert looks(subject, white, 3, since=60) == ["overexposed"] * 3
+
+
+def flashes(
+    subject: Pictures, count: int, since: int, shift: int = 0, *, fails: bool = False
+) -> tuple[set[Kind | None], set[Kind | None]]:
+    """What is doubted of dark pictures and of lit ones, of which each tenth is one."""
+    random = np.random.default_rng(since)
+    found: tuple[set[Kind | None], set[Kind | None]] = (set(), set())
+    for index in range(since, since + count):
+        lit = index % 10 == 0
+        picture = np.roll(scene(index // 10 % PARTS), shift, axis=1)
+        frame = noisy(picture if lit and not fails else np.full_like(picture, 2), random)
+        doubt = subject.doubt(frame, mono_ns=index * PERIOD_NS, frame_id=index)
+        found[lit].add(doubt)
+    return found
+
+
+def test_a_triggered_flash_leaves_the_dark_without_a_fault_and_the_lit_pictures_trusted() -> None:
+    said: list[News] = []
+
+    def say(news: News) -> bool:
+        said.append(news)
+        return True
+
+    camera = CameraSettings(
+        name="cam0",
+        source="line:/nowhere",
+        checks=["overexposed", "frozen", "blurred", "moved"],
+        doubts=["black", "overexposed", "frozen"],
+    )
+    subject = Pictures(order(doubts=[*camera.doubted], checks=[*camera.looked_for]), say)
+    assert flashes(subject, 2000, 0) == ({"black"}, {None})
+    assert flashes(subject, 50, 2000, fails=True) == ({"black"}, {"black"})
+    assert told(said) == [{}]
+    assert flashes(subject, 100, 2050, shift=60) == ({"black"}, {None})
+    assert [set(found) for found in told(said)] == [set(), {"moved"}]  # what it is like is learned
+    by_default = Pictures(order(), say)
+    assert flashes(by_default, 200, 0)[1] == {None, "black"}
 
 
 @pytest.mark.parametrize("known", [False, True])
