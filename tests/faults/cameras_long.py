@@ -37,7 +37,9 @@ with the first frame that has it, as the line wrote down, and is seen when an in
 hears it named, by event or by health. A camera is well again when nothing is said to be wrong any
 more and that subscriber has a verdict on a frame captured since. `blurred` and `moved` pictures are
 looked at on purpose; the first picture of a frozen camera is a new one; of a damaged JPEG that the
-strict decoder accepts nobody can know.
+strict decoder accepts nobody can know. A camera whose pictures are only late must not be called
+anything, and a trigger must not get a frame of before it; with one bit of each JPEG damaged the few
+frames that are refused are a `no_read` and not yet a fault.
 """
 
 

@@ -34,8 +34,8 @@ class Said(NamedTuple):
     Attributes:
         at_ns: when it was heard.
         camera: whose.
-        name: `frozen`, `black`, `overexposed`, `blurred`, `moved`, one of LOSSES, `lost` (by
-            health, or the end of any loss), `flagged` (by health: some frames are not trusted).
+        name: `frozen`, `black`, `overexposed`, `blurred`, `moved`, one of LOSSES, or `lost` (by
+            health, or the end of any loss).
         over: whether it has ended.
         health: whether it was a health message and not an event.
     """
@@ -94,7 +94,6 @@ class Ear:
     def __init__(self, port: int) -> None:
         self._port = port
         self._client, self._options = client("ear", keep_session=True)
-        self._flagged: Counter[str] = Counter()
         self.said: list[Said] = []
         self.messages: list[str] = []
         self.heard: defaultdict[str, list[Heard]] = defaultdict(list)
@@ -149,9 +148,6 @@ class Ear:
             name = stream["stream"]
             found = list(stream["findings"])
             found += ["lost"] if stream["camera"] == "lost" else []
-            flagged = stream["faults"].get("flagged", 0)
-            found += ["flagged"] if flagged > self._flagged[name] else []
-            self._flagged[name] = flagged
             self.said += [Said(at_ns, name, each, health=True) for each in found]
 
     def __enter__(self) -> Self:

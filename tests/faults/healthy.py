@@ -55,16 +55,19 @@ def run(folder: Path, data: Path, *, seconds: float, say: Callable[[str], None] 
     plant = Plant(folder, wanted)
     learn_s, again_s = min(LEARN_S, seconds / 3), min(AGAIN_S, seconds / 6)
     with plant, Ear(plant.broker.port) as ear:
-        wait_for(lambda: len(ear.newest_ns) == len(scenes.HEALTHY), 60, "a verdict of each")
-        for what, wish, lasts_s in (
-            ("run", runs, learn_s),
-            ("stopped, empty, flickering", rests, seconds - learn_s - again_s),
-            ("run again", runs, again_s),
-        ):
-            say(f"healthy cameras: {what} for {lasts_s:.0f} s")
-            for name in scenes.HEALTHY:
-                plant.ask_camera(name, wish)
-            _watch(plant, lasts_s)
+        try:
+            wait_for(lambda: len(ear.newest_ns) == len(scenes.HEALTHY), 60, "a verdict of each")
+            for what, wish, lasts_s in (
+                ("run", runs, learn_s),
+                ("stopped, empty, flickering", rests, seconds - learn_s - again_s),
+                ("run again", runs, again_s),
+            ):
+                say(f"healthy cameras: {what} for {lasts_s:.0f} s")
+                for name in scenes.HEALTHY:
+                    plant.ask_camera(name, wish)
+                _watch(plant, lasts_s)
+        except AssertionError as error:
+            outcome.violations.append(f"stuck: {error}")
         stop(outcome, plant)
         _judge(outcome, plant, ear, seconds)
     outcome.seconds = time.monotonic() - began

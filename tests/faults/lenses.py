@@ -69,20 +69,28 @@ def run(
     with plant, Ear(plant.broker.port) as ear:
         triggered = list(plant.wanted.triggers)
         pace = _pace(TRIGGERS_HZ * len(triggered))
+        suffered: list[Spell] = []
         with Truth(plant.broker.port, triggered, requesters=1, may=pace) as truth:
-            wait_for(lambda: len(ear.newest_ns) == count, 60, "a verdict of each camera")
-            time.sleep(warm_up_s)
-            say(f"{count} cameras are warm")
-            suffered = _suffer(plant, ear, times=times, seed=seed, say=say)
-            truth.hold()
-            wait_for(lambda: not truth.unanswered, 30, "the answers")
-            wait_for(lambda: ear.history.heard(truth.accepted) == len(truth.accepted), 60)
+            try:
+                wait_for(lambda: len(ear.newest_ns) == count, 60, "a verdict of each camera")
+                time.sleep(warm_up_s)
+                say(f"{count} cameras are warm")
+                _suffer(plant, ear, suffered, times=times, seed=seed, say=say)
+                truth.hold()
+                wait_for(lambda: not truth.unanswered, 30, "an answer to each trigger")
+                wait_for(lambda: _whole(ear, truth), 60, "a result of each trigger")
+            except AssertionError as error:
+                outcome.violations.append(f"stuck: {error}")
         stop(outcome, plant)
         outcome.violations += judge(truth.accepted, truth.refused, truth.sent, ear.history)
         outcome.figures["triggers accepted"] = len(truth.accepted)
         _judge(outcome, plant, ear, suffered)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _whole(ear: Ear, truth: Truth) -> bool:
+    return ear.history.heard(truth.accepted) == len(truth.accepted)
 
 
 def _make_plant(folder: Path, data: Path, names: Sequence[str], *, taught: bool) -> Plant:
@@ -140,12 +148,17 @@ def make_plans(names: Sequence[str], times: int, seed: int) -> Mapping[str, Sequ
 
 
 def _suffer(
-    plant: Plant, ear: Ear, *, times: int, seed: int, say: Callable[[str], None]
-) -> list[Spell]:
-    """All faults, each camera's on a thread of its own."""
+    plant: Plant,
+    ear: Ear,
+    done: list[Spell],
+    *,
+    times: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> None:
+    """All faults, each camera's on a thread of its own; `done` gets each that is over."""
     plans = make_plans(plant.wanted.streams, times, seed)
     total = sum(map(len, plans.values()))
-    done: list[Spell] = []
     ending = threading.Event()
 
     def suffer(camera: str, plan: Sequence[str]) -> None:
@@ -175,7 +188,6 @@ def _suffer(
             ending.set()
         for one in work:
             one.result()
-    return done
 
 
 def _recover(ear: Ear, camera: str, over_ns: int) -> None:
