@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -26,10 +27,13 @@ from lineside.settings import CameraSettings, ModelSettings, Settings, StreamSet
 from lineside.signature import SIGNATURE
 from lineside.topics import Topics
 from lineside_agent.models.loading import read_trust
-from lineside_agent.sources import EndOfSourceError, Shot, make_source
+from lineside_agent.sources import EndOfSourceError, Shot, Source, make_source
 
 FRAME_S: Final = 12.0
 """Seconds that a camera may take to give its first frame."""
+
+LOOK_S: Final = 2.0
+"""Seconds for which a live camera's pictures are looked at: a fault takes one to be one."""
 
 BROKER_S: Final = 12.0
 """Seconds that the broker may take to accept the connection, and again a message."""
@@ -109,13 +113,13 @@ def _signed(bundle: Bundle) -> str:
 
 
 def _camera(camera: CameraSettings, inspector: Inspector | None, stream: StreamSettings) -> str:
-    """Take one frame, and look at it where there is a model."""
-    shot = _first_shot(camera)
+    """Take some frames, and look at one of them where there is a model."""
+    shot, pictures = _shots(camera)
     if shot.frame is None:
         msg = f"camera {camera.name!r}: {shot.part_id or 'its frame'} can't be read: {shot.problem}"
         raise CameraError(msg)
     height, width = check_frame(shot.frame).shape[:2]
-    line = f"gives frames of {width}x{height} pixels"
+    line = f"gives frames of {width}x{height} pixels{pictures}"
     if inspector is None:
         return line
     found = inspector.inspect(shot.frame, camera.roi, shot.reduced)
@@ -137,11 +141,11 @@ def _too_few(manifest: Manifest, picture: tuple[int, int]) -> str:
     )
 
 
-def _first_shot(camera: CameraSettings) -> Shot:
-    """The first frame of a camera.
+def _shots(camera: CameraSettings) -> tuple[Shot, str]:
+    """A frame of a camera, one that can be trusted if there is one, and what its pictures are like.
 
     Raises:
-        CameraError: there is none.
+        CameraError: there is none, or none whose picture can be trusted.
     """
     source = make_source(camera)
     try:
@@ -150,7 +154,7 @@ def _first_shot(camera: CameraSettings) -> Shot:
         while time.monotonic() < until:
             shot = source.take(0.2)
             if shot is not None:
-                return shot
+                return (shot, "") if source.finite else _look(source, camera, shot)
             if source.trouble is not None:
                 raise CameraError(source.trouble)
     except EndOfSourceError as error:
@@ -160,6 +164,32 @@ def _first_shot(camera: CameraSettings) -> Shot:
         source.close()
     msg = f"camera {camera.name!r} gave no frame within {FRAME_S:g} s"
     raise CameraError(msg)
+
+
+def _look(source: Source, camera: CameraSettings, first: Shot) -> tuple[Shot, str]:
+    """Look at a live camera's pictures for a while.
+
+    Raises:
+        CameraError: none can be trusted, though nothing says that this is meant so; or a fault
+            lasts.
+    """
+    chosen: Shot | None = None
+    doubts: Counter[str | None] = Counter()
+    shot: Shot | None = first
+    until = time.monotonic() + LOOK_S
+    while time.monotonic() < until:
+        if shot is not None and shot.frame is not None:
+            doubts[shot.doubt] += 1
+            if chosen is None or (chosen.doubt is not None and shot.doubt is None):
+                chosen = replace(shot, frame=shot.frame.copy())  # a view, until the next is taken
+        shot = source.take(0.2)
+    found = [f"{kind}: {seen}" for kind, seen in source.findings.items()]
+    pictures, trusted = doubts.total(), doubts.pop(None, 0)
+    said = [f"{count} of {pictures} are {kind}" for kind, count in doubts.items()]
+    if found or (said and not trusted and set(doubts) <= set(camera.looked_for)):
+        msg = f"camera {camera.name!r}: its pictures are {'; '.join(found or said)}"
+        raise CameraError(msg)
+    return chosen or first, f", of which {', '.join(said)}" if said else ""
 
 
 def _outbox(path: Path) -> str:

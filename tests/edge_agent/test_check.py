@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from lineside.settings import read_settings
+from lineside_agent.capture.line import Fault, Wish, ask
+from lineside_agent.check import Finding, check_station
 from tests.support.broker import Mosquitto
 from tests.support.command import lineside
+from tests.support.line import plain_pictures
 from tests.support.station import write_config
 
 
@@ -63,3 +68,54 @@ def test_check_says_all_that_is_wrong(tmp_path: Path, photos: Path, bundle_folde
     lines = done.stdout.splitlines()
     assert "the region (200, 200, 200, 50) reaches outside the 300x300 frame" in lines[2]
     assert "no broker at 127.0.0.1" in lines[4]
+
+
+def camera_line(tmp_path: Path, fault: Fault | None, camera: str = "") -> Finding:
+    """What is said of a virtual line that does so, with noise, and of no other thing."""
+    folder = plain_pictures(tmp_path / "line", 3)
+    ask(folder, Wish(fault=fault))
+    config = write_config(
+        tmp_path,
+        url="mqtt://127.0.0.1:1",
+        bundle=tmp_path / "none",
+        source=f"line:{folder}",
+        camera=camera,
+    )
+    (found,) = (
+        finding
+        for finding in check_station(read_settings(config), broker=False)
+        if finding.what.startswith("camera")
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("black", "its pictures are black: the brightest 1 % of the picture is at "),
+        ("overexposed", "its pictures are overexposed: 100% of the picture is saturated"),
+        ("freeze", " are frozen"),
+    ],
+)
+def test_check_says_what_is_wrong_with_the_pictures(
+    tmp_path: Path, fault: Fault, words: str
+) -> None:
+    found = camera_line(tmp_path, fault)
+    assert not found.ok
+    assert words in found.line
+    assert "\n" not in found.line
+
+
+def test_check_finds_nothing_wrong_with_good_pictures_and_counts_those_that_are_meant_so(
+    tmp_path: Path,
+) -> None:
+    found = camera_line(tmp_path, None)
+    assert (found.ok, found.line) == (True, "gives frames of 64x48 pixels")
+    flash = 'checks = ["frozen"]\ndoubts = ["black", "frozen"]'
+    found = camera_line(tmp_path, "black", flash)
+    assert found.ok
+    dark = re.fullmatch(
+        r"gives frames of 64x48 pixels, of which (\d+) of (\d+) are black", found.line
+    )
+    assert dark is not None
+    assert dark[1] == dark[2]
