@@ -63,25 +63,27 @@ def live_ms(
     if rows:
         backlog(folder / "outbox.sqlite", rows)
     acked: list[tuple[bytes, int]] = []
-    line = Line(url, folder, acked=lambda *one: acked.append(one))
+
+    def note(payload: bytes, at_ns: int) -> None:
+        if payload != PAYLOAD:
+            acked.append((payload, at_ns))
+
+    line = Line(url, folder, acked=note)
     stream = line.stream(inspector, PacedSource(frames, RATE, round(RATE * SECONDS)))
     stream.open()
     stream.start()
-    while not stream.ended or line.keeper.waiting:
+    while not stream.ended or len(acked) < stream.results:
         time.sleep(0.01)
     if rows and line.keeper.pending < 1000:
         msg = f"the backlog of {rows} was drained within {SECONDS:g} s: give a longer one"
         raise SystemExit(msg)
-    while not line.client.idle and not rows:
-        time.sleep(0.01)
     stream.stop()
     line.close()
     found = []
     for payload, at_ns in acked:
-        if payload != PAYLOAD:
-            result = decode("result", payload)
-            if isinstance(result, Result) and result.inputs[0].mono_ns is not None:
-                found.append((at_ns - result.inputs[0].mono_ns) / 1e6)
+        result = decode("result", payload)
+        if isinstance(result, Result) and result.inputs[0].mono_ns is not None:
+            found.append((at_ns - result.inputs[0].mono_ns) / 1e6)
     return found
 
 

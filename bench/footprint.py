@@ -129,7 +129,7 @@ def prepare(folder: Path) -> None:
     for number in range(64):
         picture = colourful(480, 640, number)
         writer.write(picture)
-        if number < 16:
+        if number < 4:
             cv2.imwrite(str(belt / f"{number:02}.png"), picture)
     writer.release()
 
