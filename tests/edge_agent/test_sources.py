@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lineside.errors import CameraError, SettingsError
-from lineside.image import Frame
+from lineside.image import Decode, Frame, decode
 from lineside.settings import CameraSettings
 from lineside_agent.capture import BACKENDS
 from lineside_agent.sources import FINITE as FINITE_KINDS
@@ -22,6 +22,7 @@ from lineside_agent.sources.live import LiveSource
 from lineside_agent.sources.memory import MemorySource
 from tests.support.broker import free_port, rude_server, wait_for
 from tests.support.line import take
+from tests.support.pictures import colourful, encoded
 from tests.support.rtsp import rtsp_camera
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra 'runtime'")
@@ -313,3 +314,27 @@ def test_something_that_is_no_network_camera() -> None:
         text = live_trouble(f"rtsp://ann:secret@127.0.0.1:{port}/live")
     assert "answers and gives no picture; check the path, the name and the password" in text
     assert "secret" not in text
+
+
+# Reduced JPEGs
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_images_are_decoded_as_far_reduced_as_allowed(tmp_path: Path, turned: int) -> None:
+    jpeg = encoded(colourful(121, 163), "JPEG", turned=turned)
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    (tmp_path / "b.png").write_bytes(encoded(colourful(121, 163), "PNG"))
+    (tmp_path / "c.jpg").write_bytes(jpeg)
+    source = make_source(CameraSettings(name="cam0", source=f"images:{tmp_path}"))
+    source.open()
+    source.reduce = 4
+    shot = take(source)
+    assert shot.frame is not None
+    assert np.array_equal(shot.frame, decode(jpeg, Decode(4)))
+    assert (shot.reduced, shot.size) == (4, (121, 163) if turned == 1 else (163, 121))
+    shot = take(source)  # it is no JPEG
+    assert (shot.reduced, shot.whole, shot.size) == (1, None, (121, 163))
+    source.reduce = 1
+    shot = take(source)
+    assert shot.frame is not None
+    assert (shot.reduced, shot.whole, shot.size) == (1, None, shot.frame.shape[:2])

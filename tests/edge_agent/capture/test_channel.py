@@ -16,7 +16,7 @@ from lineside.image import Preprocess, to_tensor
 from lineside_agent.capture import memory
 from lineside_agent.capture.channel import Channel, ChannelEndedError
 from lineside_agent.capture.supervisor import Supervisor
-from lineside_agent.capture.wire import END, Header, Order, encode
+from lineside_agent.capture.wire import END, REDUCE, Header, Order, encode
 from tests.support.broker import wait_for
 from tests.support.line import gone, plain_pictures
 
@@ -155,3 +155,19 @@ def test_the_child_is_asked_to_end(child: Child) -> None:
     assert child.socket.recv(1) == END
     child.socket.close()
     child.channel.ask_to_end()  # nobody is there any more
+
+
+def test_the_child_is_told_once_how_far_it_may_reduce(child: Child) -> None:
+    for reduce in (1, 4, 4, 4, 1, 8):
+        child.channel.allow(reduce)
+    assert child.returned() == [REDUCE + 4, REDUCE + 1, REDUCE + 8]
+
+
+def test_a_header_says_how_far_its_frame_is_reduced(child: Child) -> None:
+    child.send(0, doubt=None, reduced=4, whole=(190, 255))
+    taken = child.channel.take(0.0)
+    assert taken is not None
+    assert (taken[0].reduced, taken[0].whole) == (4, (190, 255))
+    child.send(1, doubt=None, reduced=3, whole=(190, 255))
+    with pytest.raises(CameraError, match="said what it may not: Invalid enum value 3"):
+        child.channel.take(0.0)

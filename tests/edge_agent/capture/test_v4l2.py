@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lineside.errors import CameraError, ImageError
-from lineside.image import Frame
+from lineside.image import Decode, Frame, decode
 from lineside.jpeg import decode_strict
 from lineside_agent.capture import videodev
 from lineside_agent.capture.v4l2 import V4l2
@@ -268,3 +268,28 @@ def test_numbers_and_layouts_are_those_of_the_kernels_header(tmp_path: Path) -> 
     expected = [NAMES[name] for name in NAMES]
     expected += [getattr(LAYOUTS[number], field).offset for number, field in OFFSETS.values()]
     assert [int(text) & 0xFFFFFFFF for text in done.stdout.split()] == expected
+
+
+def test_a_jpeg_is_decoded_at_the_fraction_that_is_allowed() -> None:
+    camera = Camera(WIDTH, HEIGHT)
+    source = backend(camera)
+    source.open()
+    for reduce in (4, 1, 2):
+        source.reduce = reduce
+        camera.shoot(jpeg() + bytes(64))
+        source.grab()
+        frame = source.fill(room)
+        assert np.array_equal(frame, decode(jpeg(), Decode(reduce)))
+        assert frame.shape == (HEIGHT // reduce, WIDTH // reduce, 3)
+        assert source.whole == (None if reduce == 1 else (HEIGHT, WIDTH))
+
+
+def test_a_camera_without_jpeg_gives_its_frames_whole() -> None:
+    camera = Camera(WIDTH, HEIGHT, formats=(b"YUYV",))
+    source = backend(camera)
+    source.open()
+    source.reduce = 4
+    camera.shoot(bytes(HEIGHT * (2 * WIDTH + 32)))
+    source.grab()
+    assert source.fill(room).shape == (HEIGHT, WIDTH, 3)
+    assert source.whole is None

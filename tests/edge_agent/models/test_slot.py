@@ -6,11 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typing_extensions import Self
 
 from lineside.bundle import open_bundle
 from lineside.errors import ImageError
-from lineside.image import Frame
+from lineside.image import Decode, Frame
 from lineside.inspector import Inspector
 from lineside.messages import Limits
 from lineside.runtime.golden import run_golden
@@ -277,3 +278,23 @@ def test_the_newest_offer_counts(
     assert slot.post is two[1]
     slot.turn()
     assert slot.post is two[1]
+
+
+def test_while_two_may_look_jpegs_are_reduced_for_both(
+    two: tuple[Post, Post], reports: list[Report]
+) -> None:
+    old, new = two
+    for one, reduce in ((old, 2), (new, 8)):
+        assert one.manifest is not None
+        (source,) = one.manifest.inputs
+        spec = replace(source.preprocess, decode=Decode(reduce))  # type: ignore[arg-type]
+        one.manifest = replace(one.manifest, inputs=[replace(source, preprocess=spec)])
+    slot = Slot(old, None, reports.append)
+    assert slot.reduce == 2
+    slot.offer(new, old)
+    assert slot.reduce == 2
+    slot.turn()
+    assert slot.post is new
+    assert slot.reduce == 2  # the old one may come back at any frame
+    assert Slot(new, None, reports.append).reduce == 8
+    assert Slot(PLACE.vacancy(), None, reports.append).reduce == 1
