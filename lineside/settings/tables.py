@@ -121,7 +121,7 @@ class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ]
         | None
     ) = None
-    """x, y, width, height in pixels of the whole frame: the part to look at. Left out: all of it."""
+    """x, y, width, height in pixels of the whole frame: what to look at. Left out: all of it."""
     rate: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
     """Frames a second: of `images:` and `file:` at most (0: no limit), of `line:` (0: 25), and of
     `v4l2:` what the camera is asked for (0: nothing)."""
