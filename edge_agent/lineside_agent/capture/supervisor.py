@@ -21,7 +21,7 @@ from lineside.runtime.child import last_line, signal_name
 from lineside_agent.capture import memory
 from lineside_agent.capture.channel import Channel
 from lineside_agent.capture.memory import Frames, Word
-from lineside_agent.capture.timing import OPEN_S, SETTLED_S, STALL_S, START_S, pause_s
+from lineside_agent.capture.timing import SETTLED_S, STALL_S, START_S, pause_s
 from lineside_agent.capture.wire import MAX_MESSAGE_BYTES, News, Order, decode_news, encode
 from lineside_agent.vitals import Kind
 
@@ -170,7 +170,7 @@ class Supervisor:
         self._on_channel = on_channel
         self._good: Frames | None = None
         self._good_ns = 0
-        self._patient_ns = time.monotonic_ns() + round(OPEN_S * 1e9)
+        self._patient_ns = time.monotonic_ns() + round(START_S * 1e9)
         self._trouble: tuple[int, str] | None = None
         self._flagged: tuple[int, str] | None = None
         self._refused: str | None = None
@@ -208,6 +208,8 @@ class Supervisor:
         flagged = self._flagged
         if flagged is not None and flagged[0] > self.last_good_ns:
             return f"{self._name} gives no frame that can be trusted: {flagged[1]}"
+        if not self.last_good_ns:
+            return f"{self._name} has given no frame since it was started"
         return f"{self._name} gives no frames: nothing for {seconds:.0f} s"
 
     def refuse(self, why: str) -> None:
