@@ -31,7 +31,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.page import ROOT, write_section
 from lineside.dataset import read_dataset, split_photos
 from lineside.demo.cells import lay_out_cells
-from lineside.image import Decode, Preprocess, Reduction, decode, largest_reduction, to_tensor
+from lineside.image import (
+    REDUCTIONS,
+    Decode,
+    Preprocess,
+    Reduction,
+    decode,
+    largest_reduction,
+    to_tensor,
+)
 from lineside.labels import mark_labels
 from lineside.metrics import figures
 from lineside.run import PARTS, SplitRow
@@ -60,7 +68,7 @@ def as_1080p(picture: Pixels, seed: int) -> bytes:
     large = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     noise = np.empty(large.shape, np.int16)
     cv2.setRNGSeed(seed)
-    cv2.randn(noise, 0, NOISE)
+    cv2.randn(noise, (0, 0, 0), (NOISE, NOISE, NOISE))
     noisy = cv2.add(large, noise, dtype=cv2.CV_8U)
     return bytes(cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
 
@@ -129,57 +137,54 @@ def some_pictures(shared: Path, cells: Path) -> list[bytes]:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """All cells: their labels, and what a model sees of each, both ways."""
+    """All cells: their labels, and what a model sees of each, by reduction."""
 
     rows: tuple[SplitRow, ...]
     names: tuple[str, ...]
-    whole: Pixels
-    reduced: Pixels
+    seen: dict[Reduction, Pixels]
 
     def truth(self, part: str) -> npt.NDArray[np.int64]:
         """For each cell of a part the index of its label."""
         labels = [self.names.index(row.label) for row in self.rows if row.part == part]
         return np.array(labels, np.int64)
 
-    def pixels(self, part: str, *, reduced: bool) -> Pixels:
+    def pixels(self, part: str, reduction: Reduction) -> Pixels:
         """What a model sees of each cell of a part."""
         chosen = np.array([row.part == part for row in self.rows])
-        pixels: Pixels = (self.reduced if reduced else self.whole)[chosen]
+        pixels: Pixels = self.seen[reduction][chosen]
         return pixels
 
 
 def read_cells(folder: Path) -> Cells:
-    """Every cell as a JPEG of 1080p, decoded both ways."""
+    """Every cell as a JPEG of 1080p, decoded each way."""
     dataset = read_dataset(folder)
     rows = split_photos(dataset.photos, seed=0)
-    spec = spec_of(TRAINED, "gray")
-    whole = Preprocess(resize="stretch", colour="gray")
-    both = np.empty((2, len(rows), TRAINED, TRAINED, 1), np.uint8)
+    shape = (len(rows), TRAINED, TRAINED, 1)
+    seen: dict[Reduction, Pixels] = {by: np.empty(shape, np.uint8) for by in REDUCTIONS}
 
     def load(n: int) -> None:
         data = as_1080p(decode((folder / rows[n].file).read_bytes()), n)
-        both[0, n] = reduced(data, whole, TRAINED)
-        both[1, n] = reduced(data, spec, TRAINED)
+        for by, pixels in seen.items():
+            spec = Preprocess(decode=Decode(by), resize="stretch", colour="gray")
+            pixels[n] = reduced(data, spec, TRAINED)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(load, range(len(rows))))
-    return Cells(rows, dataset.labels, both[0], both[1])
+    return Cells(rows, dataset.labels, seen)
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Balanced accuracy on test, in percent, of two models of one seed; both ways of the first.
+    """Balanced accuracy on test, in percent, of two models of one seed.
 
     Attributes:
-        whole: trained and measured on pictures decoded whole.
-        swapped: the same model on reduced ones.
-        flips: how many of them it calls something else then.
-        reduced: trained and measured on reduced ones.
+        same: of the model that was trained on whole pictures, by the reduction it is shown.
+        flips: how many cells it calls something else than where it sees them whole.
+        reduced: trained and measured on what `auto` gives.
     """
 
-    whole: float
-    swapped: float
-    flips: int
+    same: dict[Reduction, float]
+    flips: dict[Reduction, int]
     reduced: float
 
 
@@ -189,22 +194,23 @@ def trained(cells: Cells, seed: int, epochs: int | None) -> Accuracy:
     labels = mark_labels(cells.names, (), sort=False)
     truth = cells.truth("test")
 
-    def network(*, on_reduced: bool) -> Any:  # noqa: ANN401 - Keras ships no types
-        train, val = (
-            Examples(cells.pixels(part, reduced=on_reduced), cells.truth(part))
-            for part in PARTS[:2]
-        )
+    def network(by: Reduction) -> Any:  # noqa: ANN401 - Keras ships no types
+        train, val = (Examples(cells.pixels(part, by), cells.truth(part)) for part in PARTS[:2])
         return train_network(train, val, len(labels), options).network
 
     def measure(logits: npt.NDArray[np.float32]) -> float:
         return 100 * figures(truth, logits, labels).balanced_accuracy
 
-    first = network(on_reduced=False)
-    one, other = (predict_logits(first, cells.pixels("test", reduced=r)) for r in (False, True))
-    second = network(on_reduced=True)
-    own = predict_logits(second, cells.pixels("test", reduced=True))
-    flips = int(np.sum(one.argmax(axis=1) != other.argmax(axis=1)))
-    return Accuracy(measure(one), measure(other), flips, measure(own))
+    first = network(1)
+    said = {by: predict_logits(first, cells.pixels("test", by)) for by in REDUCTIONS}
+    calls = {by: logits.argmax(axis=1) for by, logits in said.items()}
+    auto = spec_of(TRAINED, "gray").decode.reduce
+    own = predict_logits(network(auto), cells.pixels("test", auto))
+    return Accuracy(
+        {by: measure(logits) for by, logits in said.items()},
+        {by: int(np.sum(called != calls[1])) for by, called in calls.items()},
+        measure(own),
+    )
 
 
 def said_of_times(pictures: Sequence[bytes], times: dict[int, Times]) -> str:
@@ -232,32 +238,35 @@ def said_of_times(pictures: Sequence[bytes], times: dict[int, Times]) -> str:
 def said_of_accuracy(cells: Cells, found: Sequence[Accuracy]) -> str:
     """The second table."""
     tested = len(cells.truth("test"))
-    by = spec_of(TRAINED, "gray").decode.reduce
-    apart = np.abs(cells.whole.astype(np.int16) - cells.reduced)
-    text = (
-        f"All {len(cells.rows)} cells as such JPEGs, decoded whole and at 1/{by}, the network of "
-        f"the demo at {TRAINED} px; balanced accuracy on the same {tested} of them, percent. One "
-        f"of them is {100 / tested:.2f} points of accuracy. What the model sees differs by "
-        f"{apart.mean():.2f} grey levels in the mean."
+    auto = spec_of(TRAINED, "gray").decode.reduce
+    less = REDUCTIONS[1:]
+    apart = ", ".join(
+        f"{np.abs(cells.seen[1].astype(np.int16) - cells.seen[by]).mean():.2f} at 1/{by}"
+        for by in less
     )
+    text = (
+        f"All {len(cells.rows)} cells as such JPEGs, the network of the demo at {TRAINED} px; "
+        f"balanced accuracy on the same {tested} of them, percent. One of them is "
+        f"{100 / tested:.2f} points of accuracy. What the model sees differs from what it sees of "
+        f"the whole picture by {apart} grey levels in the mean. In brackets: cells that the same "
+        f"model calls otherwise. `--reduce auto` is {auto} here."
+    )
+    columns = [f"the same model at 1/{by}" for by in less]
     rows = [
         text,
         "",
-        "| seed | whole | the same model, reduced | cells it calls otherwise | trained reduced |",
-        "| --- | --- | --- | --- | --- |",
+        f"| seed | whole | {' | '.join(columns)} | trained at 1/{auto} |",
+        "| --- " * (len(columns) + 3) + "|",
     ]
-    rows += [
-        f"| {seed} | {a.whole:.2f} | {a.swapped:.2f} | {a.flips} | {a.reduced:.2f} |"
-        for seed, a in enumerate(found)
-    ]
-    same = [a.swapped - a.whole for a in found]
-    own = [a.reduced - a.whole for a in found]
-    text = (
-        f"Difference to whole, points, mean over the seeds: the same model {_spread(same)}; "
-        f"trained on reduced pictures {_spread(own)}. Two trainings differ by chance alone: the "
-        f"s.d. of whole over the seeds is {_deviation([a.whole for a in found])}."
-    )
-    return "\n".join([*rows, "", text])
+    for seed, one in enumerate(found):
+        same = " | ".join(f"{one.same[by]:.2f} ({one.flips[by]})" for by in less)
+        rows.append(f"| {seed} | {one.same[1]:.2f} | {same} | {one.reduced:.2f} |")
+    spread = " | ".join(_spread([one.same[by] - one.same[1] for one in found]) for by in less)
+    own = _spread([one.reduced - one.same[1] for one in found])
+    rows += [f"| mean difference to whole | | {spread} | {own} |", ""]
+    chance = _deviation([one.same[1] for one in found])
+    rows.append(f"Two trainings differ by chance alone: the s.d. of whole is {chance}.")
+    return "\n".join(rows)
 
 
 def _spread(values: Sequence[float]) -> str:
