@@ -70,7 +70,7 @@ def live_ms(
 
     line = Line(url, folder, acked=note)
     stream = line.stream(inspector, PacedSource(frames, RATE, round(RATE * SECONDS)))
-    stream.open()
+    stream.source.open()
     stream.start()
     while not stream.ended or len(acked) < stream.results:
         time.sleep(0.01)

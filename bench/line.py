@@ -206,7 +206,7 @@ class Line:
         self.client.publish(Outgoing(message.topic, message.payload, on_done=done))
 
     def stream(self, inspector: Inspector, source: Source) -> Stream:
-        """A stream whose every frame is a part; not opened yet."""
+        """A stream whose every frame is a part; of a source that is opened before its start."""
         camera = CameraSettings(name=source.name, source="images:.")
         post: Post = Place(STATION, BOOT, "top", camera).post(inspector, 1.0)
         return Stream(Slot(post, None, lambda _: None), source, "frame", self.keeper.put)
@@ -214,7 +214,7 @@ class Line:
     def rate(self, inspector: Inspector, source: Source) -> float:
         """Results a second, from the first frame to the last acknowledgement on disk."""
         stream = self.stream(inspector, source)
-        stream.open()
+        source.open()
         began = time.perf_counter()
         stream.start()
         while not stream.ended or self.keeper.pending:

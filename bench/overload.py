@@ -97,7 +97,7 @@ class Run:
             CameraSettings(name="cam0", source=f"line:{belt}", rate=round(LOAD * can))
         )
         stream = line.stream(inspector, source)
-        stream.open()
+        stream.source.open()
         stream.start()
         until = time.monotonic() + OPEN_S
         while not stream.results and time.monotonic() < until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -69,12 +70,14 @@ class Agent:
             StorageError: the outbox is used by another agent, or at the end results could not
                 be written.
         """
-        station = Station(self._settings, self.boot, self._sources)
-        try:
+        with contextlib.ExitStack() as opened:
+            # Cameras open while models load: both take their time.
+            for name in dict.fromkeys(stream.camera for stream in self._settings.stream):
+                opened.callback(self._sources[name].close)
+                self._sources[name].open()
+            station = Station(self._settings, self.boot, self._sources)
             station.open()
-        except BaseException:
-            station.close_sources()
-            raise
+            opened.pop_all()
         try:
             station.start()
             self._watch(station)

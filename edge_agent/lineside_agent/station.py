@@ -30,7 +30,7 @@ class Station:
     Args:
         settings: of the station.
         boot: the UUID of this start.
-        sources: by camera.
+        sources: by camera, open.
 
     Attributes:
         streams: one for each `[[stream]]`.
@@ -105,14 +105,11 @@ class Station:
         self._metrics = MetricsServer(settings.metrics.port, readings.snapshot)
 
     def open(self) -> None:
-        """Open what may be refused.
+        """Open the outbox.
 
         Raises:
-            CameraError: a finite source is not there.
-            StorageError: the outbox is used by another agent.
+            StorageError: it is used by another agent.
         """
-        for stream in self.streams:
-            stream.open()
         self.keeper.start()
 
     def start(self) -> None:
@@ -160,11 +157,6 @@ class Station:
         self._home.tick()  # what was confirmed last
         self._metrics.stop()
         self._audit.stop()
-
-    def close_sources(self) -> None:
-        """Let go of the hardware, where there was no start."""
-        for stream in self.streams:
-            stream.stop()
 
     def _on_connect(self) -> None:
         self._voice.greet()

@@ -54,7 +54,7 @@ class Stream:
 
     Args:
         slot: who looks.
-        source: where frames come from.
+        source: where frames come from, open; it is closed at the end.
         trigger: as in the settings: `frame`, `interval:SECONDS`, `command`.
         put: takes the results.
         queue: how many parts may wait to be looked at; one more is a `no_read` at once.
@@ -112,14 +112,6 @@ class Stream:
     def ended(self) -> bool:
         """Whether there is nothing more to do."""
         return self._thread.ident is not None and not self._thread.is_alive()
-
-    def open(self) -> None:
-        """Open the source.
-
-        Raises:
-            CameraError: a finite source is not there.
-        """
-        self.source.open()
 
     def start(self) -> None:
         """Begin."""

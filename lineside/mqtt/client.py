@@ -16,7 +16,7 @@ from lineside.mqtt import faults
 from lineside.mqtt.backoff import Backoff
 from lineside.mqtt.bell import Bell
 from lineside.mqtt.loop import Loop
-from lineside.mqtt.opening import CONNECT_S, ERROR_LEVEL, full_segments, new_client
+from lineside.mqtt.opening import CONNECT_S, ERROR_LEVEL, new_client
 from lineside.mqtt.packets import (
     connect_properties,
     delivery,
@@ -24,6 +24,7 @@ from lineside.mqtt.packets import (
     packet_bytes,
     publish_properties,
 )
+from lineside.mqtt.tcp import full_segments, quick_ack
 from lineside.mqtt.types import Delivery, Hooks, Outgoing
 from lineside.settings import MqttSettings, check_mqtt
 
@@ -267,7 +268,8 @@ class MqttClient:
                 if self._stopping.is_set() and self._may_leave():
                     client.disconnect()
                     return
-                loop.turn()
+                if loop.turn() and not self._queue:  # what is sent next would acknowledge it too
+                    quick_ack(sock)
         raise BrokerError(self._ended_line(welcomed=self.connected))
 
     def _may_leave(self) -> bool:

@@ -34,8 +34,11 @@ class Loop:
         self._writing = False
         self._tick_at = time.monotonic() + TICK_S
 
-    def turn(self) -> None:
+    def turn(self) -> bool:
         """Wait for the network, a wake-up or the next tick; read, write, keep alive.
+
+        Returns:
+            Whether something was read.
 
         Raises:
             BrokerError: paho's callback raised it: the connection is refused.
@@ -46,6 +49,7 @@ class Loop:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._writing else 0)
             self._selector.modify(self._sock, events)
         # Bytes that TLS has decrypted already don't show in select.
+        read = False
         pending = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
         for key, events in self._selector.select(0 if pending else TICK_S):
             if isinstance(key.fileobj, Bell):
@@ -53,13 +57,16 @@ class Loop:
             else:
                 if events & selectors.EVENT_READ:
                     client.loop_read()
+                    read = True
                 if events & selectors.EVENT_WRITE:
                     client.loop_write()
         if pending:
             client.loop_read()
+            read = True
         if time.monotonic() >= self._tick_at:
             client.loop_misc()
             self._tick_at = time.monotonic() + TICK_S
+        return read
 
     def close(self) -> None:
         """Let go of the selector; socket and bell stay as they are."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import socket
 import ssl
-from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
 from lineside.errors import BrokerError
 from lineside.extras import require
 from lineside.mqtt import faults
+from lineside.mqtt.tcp import no_delay
 from lineside.settings import MqttSettings
 
 if TYPE_CHECKING:
@@ -43,7 +39,7 @@ def new_client(mqtt: MqttSettings, client_id: str) -> paho.Client:
         reconnect_on_failure=False,
     )
     client.connect_timeout = CONNECT_S
-    client.on_socket_open = _no_delay
+    client.on_socket_open = _opened
     try:
         if mqtt.username:
             password = mqtt.password_file and Path(mqtt.password_file).read_text("utf-8")
@@ -60,6 +56,10 @@ def new_client(mqtt: MqttSettings, client_id: str) -> paho.Client:
     return client
 
 
+def _opened(_client: object, _data: object, sock: paho.SocketLike) -> None:
+    no_delay(sock)
+
+
 class _TidySocket(ssl.SSLSocket):
     """Closes itself when no TLS connection comes about; paho would leave it open."""
 
@@ -70,51 +70,6 @@ class _TidySocket(ssl.SSLSocket):
         except BaseException:
             self.close()
             raise
-
-
-def _no_delay(_client: object, _data: object, sock: Any) -> None:  # noqa: ANN401 - paho's kinds of socket
-    # A verdict is a small packet that nothing should hold back.
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-@contextlib.contextmanager
-def full_segments(sock: Any, *, burst: bool) -> Iterator[None]:  # noqa: ANN401 - paho's kinds of socket
-    """What is sent inside goes out in full segments; the last one at the end, without a delay.
-
-    Args:
-        sock: the connection.
-        burst: whether there is more than one message to send; otherwise nothing is done.
-    """
-    set_option = _set_option()
-    if not burst or set_option is None:
-        yield
-        return
-    fd = sock.fileno()
-    set_option(fd, socket.IPPROTO_TCP, socket.TCP_CORK, _ON, _INT_BYTES)
-    try:
-        yield
-    finally:
-        if sock.fileno() == fd:  # not closed meanwhile
-            set_option(fd, socket.IPPROTO_TCP, socket.TCP_CORK, _OFF, _INT_BYTES)
-
-
-_ON: Final = ctypes.byref(ctypes.c_int(1))
-_OFF: Final = ctypes.byref(ctypes.c_int(0))
-_INT_BYTES: Final = ctypes.sizeof(ctypes.c_int)
-
-
-@cache
-def _set_option() -> Callable[..., int] | None:
-    """setsockopt(2); None where there is no TCP_CORK, which Linux has.
-
-    To take the cork off is to send, which takes the kernel some time. Python's own `setsockopt`
-    keeps all other threads from running meanwhile; a call by ctypes does not.
-    """
-    if not hasattr(socket, "TCP_CORK"):
-        return None
-    function: Callable[..., int] = ctypes.CDLL(None).setsockopt
-    return function
 
 
 def _tls_context(mqtt: MqttSettings) -> ssl.SSLContext:

@@ -136,7 +136,7 @@ def run(
 ) -> tuple[list[Result], Stream]:
     kept = Kept()
     stream = Stream(slot(looks), MemorySource("cam0", frames, rate=rate), trigger, kept.put)
-    stream.open()
+    stream.source.open()
     stream.start()
     wait_for(lambda: stream.ended or (until is not None and until(kept.results)))
     stream.stop()
@@ -206,7 +206,7 @@ def test_an_answer_that_is_too_long_becomes_a_no_read() -> None:
 
     kept = Narrow()
     stream = Stream(slot(Looks()), MemorySource("cam0", [FRAME]), "frame", kept.put)
-    stream.open()
+    stream.source.open()
     stream.start()
     wait_for(lambda: stream.ended)
     assert kept.results[0].reasons == ["error:a message of 99999 bytes is not kept"]

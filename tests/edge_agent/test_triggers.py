@@ -111,7 +111,7 @@ class Running:
         self.camera = camera
         self.results: list[tuple[Result, int | None]] = []
         self.stream = Stream(slot(Looks()), camera, trigger, self.put, queue=queue)
-        self.stream.open()
+        self.stream.source.open()
 
     def put(self, result: Result, *, wait: bool, journal: int | None = None) -> bool:
         assert not wait  # a live camera never waits
