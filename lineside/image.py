@@ -10,6 +10,7 @@ about scaling is guessed from the pixels.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from types import ModuleType
@@ -38,6 +39,10 @@ Reduction = Literal[1, 2, 4, 8]
 """What the sides of a picture may be divided by while it is decoded: libjpeg's DCT scaling."""
 
 REDUCTIONS: Final[tuple[Reduction, ...]] = get_args(Reduction)
+
+ROOMY: Final = 1.2
+"""How many times the pixels each way that a model sees are left where a reduction is chosen for
+it: with hardly more than it sees, more pictures get another label (docs/benchmarks.md)."""
 
 MAX_PIXELS: Final = 100_000_000
 """A picture of more pixels than this is refused before it is decoded."""
@@ -201,7 +206,7 @@ def as_decoded(frame: Frame, spec: Decode, *, roi: Box | None = None, reduced: i
 def largest_reduction(
     sizes: Iterable[tuple[int, int]], spec: Preprocess, size: tuple[int, int]
 ) -> Reduction:
-    """The largest reduction of pictures that are still not smaller than what the model sees.
+    """The largest reduction of pictures that are still ROOMY times what the model sees, or more.
 
     Args:
         sizes: height and width of each picture, in pixels.
@@ -210,7 +215,10 @@ def largest_reduction(
     """
     crop = None if spec.crop is None else (spec.crop[3], spec.crop[2])
     looked_at = {crop or one for one in sizes}
-    fits = (r for r in REDUCTIONS if all(is_enough(one, r, spec.resize, size) for one in looked_at))
+    roomy = (math.ceil(ROOMY * size[0]), math.ceil(ROOMY * size[1]))
+    fits = (
+        r for r in REDUCTIONS if all(is_enough(one, r, spec.resize, roomy) for one in looked_at)
+    )
     return max(fits, default=1)
 
 

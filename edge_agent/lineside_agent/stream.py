@@ -252,6 +252,7 @@ class Stream:
         return None if self._newest is None else self._newest.copy()
 
     def _take(self, timeout_s: float) -> Shot | None:
+        self.source.reduce = self.slot.reduce
         shot = self.source.take(timeout_s)
         # Valid until the next one is taken.
         self._newest = None if shot is None else shot.frame
@@ -380,7 +381,8 @@ class Stream:
         if shot.frame is None:
             return no_read(f"unreadable:{shot.problem}"), 0.0, 0.0
         try:
-            found = self.slot.inspect(check_frame(shot.frame), self.slot.context.roi)
+            roi = self.slot.context.roi
+            found = self.slot.inspect(check_frame(shot.frame), roi, shot.reduced)
         except LinesideError as error:
             return no_read(f"error:{error}"), 0.0, 0.0
         except Exception as error:  # a part without an answer is a no_read, whatever the reason

@@ -162,18 +162,18 @@ def test_a_crop_is_in_pixels_of_the_whole_picture() -> None:
 @pytest.mark.parametrize(
     ("sizes", "resize", "side", "expected"),
     [
-        ([(1080, 1920)], "stretch", 128, 8),
-        ([(1080, 1920)], "stretch", 136, 4),
-        ([(1080, 1920)], "letterbox", 224, 8),  # it sees 224x126 of it
-        ([(1080, 1920)], "letterbox", 256, 4),
-        ([(300, 300)], "letterbox", 128, 2),
-        ([(255, 255)], "letterbox", 128, 2),  # sides are rounded up
-        ([(254, 254)], "letterbox", 128, 1),
-        ([(1080, 1920), (300, 300)], "letterbox", 128, 2),
+        ([(1080, 1920)], "stretch", 112, 8),
+        ([(1080, 1920)], "stretch", 113, 4),
+        ([(1080, 1920)], "letterbox", 200, 8),  # it sees 200x113 of it
+        ([(1080, 1920)], "letterbox", 201, 4),
+        ([(320, 320)], "letterbox", 128, 2),
+        ([(307, 307)], "letterbox", 128, 2),  # sides are rounded up
+        ([(306, 306)], "letterbox", 128, 1),
+        ([(1080, 1920), (320, 320)], "letterbox", 128, 2),
         ([(60, 80)], "letterbox", 128, 1),
     ],
 )
-def test_as_far_as_no_picture_is_smaller_than_what_is_seen(
+def test_as_far_as_every_picture_is_larger_than_what_is_seen(
     sizes: list[tuple[int, int]], resize: str, side: int, expected: int
 ) -> None:
     spec = Preprocess(resize=resize)  # type: ignore[arg-type]
@@ -181,7 +181,7 @@ def test_as_far_as_no_picture_is_smaller_than_what_is_seen(
 
 
 def test_of_a_crop_only_that_counts() -> None:
-    spec = Preprocess(crop=(0, 0, 600, 520))
+    spec = Preprocess(crop=(0, 0, 640, 620))
     assert largest_reduction([(1080, 1920)], spec, (128, 128)) == 4
 
 

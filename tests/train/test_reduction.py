@@ -15,7 +15,7 @@ from tests.support.command import lineside
 from tests.support.pictures import colourful, encoded
 
 
-def photos(folder: Path, height: int = 96, width: int = 128, *, each: int = 4) -> Path:
+def photos(folder: Path, height: int = 120, width: int = 160, *, each: int = 4) -> Path:
     for label in ("crack", "ok"):
         (folder / label).mkdir(parents=True)
         for n in range(each):
@@ -76,7 +76,7 @@ def test_less_than_the_model_sees_is_noted(tmp_path: Path) -> None:
         ok=False,
     )
     assert done.stdout.splitlines()[0] == (
-        "notice: --reduce 8 leaves less than the model sees: 16x12 pixels of a photo of 128x96; "
+        "notice: --reduce 8 leaves less than the model sees: 20x15 pixels of a photo of 160x120; "
         "--reduce 1 leaves enough of every one"
     )
 
