@@ -11,6 +11,7 @@ from lineside import __version__
 from lineside.mqtt import MqttClient
 from lineside.settings import Settings
 from lineside_agent.clock import clock_synced
+from lineside_agent.commands import Desk
 from lineside_agent.keeper import Keeper
 from lineside_agent.publisher import Publisher
 from lineside_agent.stream import Stream
@@ -43,6 +44,7 @@ class Readings:
         keeper: Keeper,
         publisher: Publisher,
         client: MqttClient,
+        desk: Desk,
     ) -> None:
         self._settings = settings
         self._boot = boot
@@ -50,6 +52,7 @@ class Readings:
         self._keeper = keeper
         self._publisher = publisher
         self._client = client
+        self._desk = desk
         self._folder = Path(settings.outbox.path).parent
         self._began = time.monotonic()
         self.watchdog: Watchdog | None = None
@@ -91,6 +94,7 @@ class Readings:
             if watchdog is None
             else WatchdogReading(watchdog.age_s, watchdog.still_s, watchdog.limit_s),
             device=read_device(self._folder),
+            commands={**self._desk.counts, "unsent": self._desk.unsent},
         )
 
     def _outbox(self) -> Beat:

@@ -99,7 +99,9 @@ class Station:
             client=client,
         )
         self._home = HomeAssistant(settings, client.address, client.publish)
-        readings = Readings(settings, boot, self.streams, self.keeper, self._publisher, client)
+        readings = Readings(
+            settings, boot, self.streams, self.keeper, self._publisher, client, self._desk
+        )
         self._watchdog = Watchdog(readings.beats, self._notifier)
         readings.watchdog = self._watchdog
         self._metrics = MetricsServer(settings.metrics.port, readings.snapshot)

@@ -135,6 +135,7 @@ class Snapshot:
     broker: BrokerReading
     watchdog: WatchdogReading
     device: Device
+    commands: Mapping[str, int] = field(default_factory=dict)
 
 
 def families(now: Snapshot) -> Iterator[Metric]:
@@ -149,6 +150,13 @@ def families(now: Snapshot) -> Iterator[Metric]:
     yield from _of_streams(list(now.streams))
     yield from _of_cameras(list(now.cameras))
     yield from _of_delivery(now.outbox, now.broker)
+    yield _labelled(
+        "Counter",
+        "lineside_commands",
+        "Commands, by what became of them",
+        ("outcome",),
+        [((outcome,), count) for outcome, count in sorted(now.commands.items())],
+    )
     yield from _of_watchdog(now.watchdog)
     yield from _of_device(now.device)
 

@@ -64,6 +64,7 @@ def snapshot(*, device: Device | None = None, fault: str | None = "cert_not_yet_
         watchdog=WatchdogReading(
             age_s=1.5, still_s={"outbox": 0.25, "stream:top": 31.0}, limit_s=60
         ),
+        commands={"received": 9, "unsent": 2},
         device=device
         or Device(
             temperatures_c={"cpu-thermal": 61.5},
@@ -137,6 +138,8 @@ def test_every_counter_is_on_the_page(serve: Callable[[Callable[[], Snapshot]], 
     assert value(found, "lineside_frames_dropped_total", camera="cam0") == 7
     assert value(found, "lineside_camera_reconnects_total", camera="cam0") == 5
     assert value(found, "lineside_camera_faults_total", camera="cam0", kind="lost") == 2
+    assert value(found, "lineside_commands_total", outcome="received") == 9
+    assert value(found, "lineside_commands_total", outcome="unsent") == 2
     assert value(found, "lineside_camera_faults_total", camera="cam0", kind="frozen") == 1
     plain = {
         "lineside_uptime_seconds": 12.5,
