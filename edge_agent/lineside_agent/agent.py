@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from lineside.errors import CameraError, StorageError
+from lineside.extras import require
 from lineside.settings import Settings
 from lineside_agent.sources import Source, make_source
 from lineside_agent.station import Station
@@ -75,6 +76,8 @@ class Agent:
             for name in dict.fromkeys(stream.camera for stream in self._settings.stream):
                 opened.callback(self._sources[name].close)
                 self._sources[name].open()
+            # Streams share the cores: OpenCV's own threads would only wait for each other.
+            require("cv2", extra="runtime").setNumThreads(1)
             station = Station(self._settings, self.boot, self._sources)
             station.open()
             opened.pop_all()
