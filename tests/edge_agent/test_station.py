@@ -120,8 +120,9 @@ def test_what_a_station_does_when_it_is_asked(config: Path, operator: Operator) 
         assert operator.ask("pause", stream="top").ok
         result = operator.result(operator.send("trigger", stream="top"))
         assert (result.verdict, result.reasons) == ("no_read", ["paused"])
+        wait_for(lambda: operator.listener.states()[-1] == "degraded paused:top")
         assert operator.ask("resume", stream="top").ok
-        wait_for(lambda: "degraded paused:top" in operator.listener.states())
+        wait_for(lambda: operator.listener.states()[-1] == "online")
 
         details = operator.ask("snapshot", stream="top").details
         picture = np.frombuffer(base64.b64decode(details["jpeg"]), np.uint8)
