@@ -166,8 +166,17 @@ class Stream:
         Returns:
             uint8, height x width x 3, BGR; None if there was none in time.
         """
-        found: SimpleQueue[Frame | None] = SimpleQueue()
-        self.between(lambda: found.put(self._copy()))
+        found: SimpleQueue[Frame] = SimpleQueue()
+        until = time.monotonic() + timeout_s
+
+        def copy() -> None:
+            frame = self._copy()
+            if frame is not None:
+                found.put(frame)
+            elif time.monotonic() < until:
+                self.between(copy)
+
+        self.between(copy)
         try:
             return found.get(timeout=timeout_s)
         except Empty:
@@ -242,7 +251,7 @@ class Stream:
         return True
 
     def _do_between(self) -> None:
-        while self._between:
+        for _ in range(len(self._between)):  # what is put back waits for the next time
             self._between.popleft()()
 
     def _copy(self) -> Frame | None:

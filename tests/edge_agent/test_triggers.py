@@ -14,7 +14,7 @@ from typing_extensions import override
 from lineside.errors import InputError, SettingsError
 from lineside.messages import Result
 from lineside_agent.sources import EndOfSourceError, Shot, Source
-from lineside_agent.stream import Stream
+from lineside_agent.stream import POLL_S, Stream
 from lineside_agent.triggers import TRIGGERS, Firing, Trigger, make_trigger
 from tests.edge_agent.test_stream import FRAME, Looks, slot
 from tests.support.broker import wait_for
@@ -290,3 +290,17 @@ def test_limits_and_pictures_between_two_parts(running: Callable[..., Running]) 
     np.testing.assert_array_equal(picture, FRAME)
     assert picture is not FRAME
     assert one.stream.snapshot(0.5) is None
+
+
+@pytest.mark.parametrize("trigger", ["frame", "command"])
+def test_a_picture_is_waited_for_as_long_as_was_asked(
+    running: Callable[..., Running], trigger: str
+) -> None:
+    camera = Camera()
+    one = running(camera, trigger)
+    one.stream.start()
+    later = threading.Timer(3 * POLL_S, lambda: camera.give(time.monotonic_ns()))
+    later.start()
+    picture = one.stream.snapshot(10.0)
+    later.join()
+    np.testing.assert_array_equal(picture, FRAME)
