@@ -48,6 +48,7 @@ class Committer:
         self._room = room
         self._publisher = publisher
         self._loss_event = 0
+        self._cut_off: dict[int, str] = {}
         self.committed = dict.fromkeys(streams, 0)
 
     def write(self, outbox: Outbox, *, spare: bool = False) -> None:
@@ -82,6 +83,8 @@ class Committer:
         self._answers.saved(aside.answers)
         if aside.told:
             self._housekeeping.told = 0
+        for number in [n for n, boot in self._cut_off.items() if boot in aside.ended]:
+            del self._cut_off[number]
         self.committed.update({e.stream: e.seq for e in entries if e.stream != EVENTS})
         self._publisher.forget(part)
         self._publisher.offer(rows)
@@ -108,6 +111,12 @@ class Committer:
     def begin(self) -> None:
         """The file is a new one: what is being told was noted in the old one."""
         self._loss_event = self._housekeeping.told = 0
+        self._cut_off.clear()
+
+    def tells(self, event: int, boot: str) -> None:
+        """An event that waits tells how a boot was cut off: once it is on disk, no other has to."""
+        if event:
+            self._cut_off[event] = boot
 
     def _note(self, outbox: Outbox, done: list[tuple[int, State]]) -> None:
         """Note what became of messages, as many at once as a transaction may hold."""
@@ -134,4 +143,5 @@ class Committer:
             forgotten=self._answers.forgotten,
             granted=self._waiting.grants(entries),
             told=self._housekeeping.told if events >= self._loss_event else 0,
+            ended=[boot for event, boot in self._cut_off.items() if event <= events],
         )

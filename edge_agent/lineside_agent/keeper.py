@@ -270,6 +270,7 @@ class Keeper:
                 self._trouble(StorageError(repr(error)))
                 time.sleep(RETRY_S)
         self._guard(self._commit if self.problem is None else self._retry)
+        self._guard(self._report_lost)
         while self._waiting and self.problem is None:
             self._guard(self._commit)
         self._waiting.ended = True
@@ -344,13 +345,14 @@ class Keeper:
 
     def _open(self) -> None:
         outbox, said = self._opening.open()
-        for boot, streams in outbox.past.cut_off.items():
-            said.append(reports.cut_off(boot, streams, self._settings))
         self._waiting.begin(outbox.past.unanswered)
         self._answers.load(outbox.past.answers)
         self._outbox = outbox
         for report in said:
             self._report(report)
+        for boot, streams in outbox.past.cut_off.items():
+            event = self._report(reports.cut_off(boot, streams, self._settings))
+            self._committer.tells(event, boot)
 
     def _reopen(self, error: CorruptError) -> None:
         """The file was damaged while it was in use: move it aside and go on with a new one."""
@@ -408,7 +410,8 @@ class Keeper:
             self._opened, lambda losses: self._report(reports.lost(losses, self._settings))
         )
         if self.problem is None and (refused := self._waiting.take_refused()):
-            self._report(reports.refused(refused, self._settings))
+            if not self._report(reports.refused(refused, self._settings)):
+                self._waiting.give_back(refused)
 
     def _report(self, report: Report) -> int:
         return self.event(report.kind, report.message, **report.details)

@@ -99,8 +99,7 @@ class Outbox:
         self._series: dict[str, int] = {}
         with self._transaction():
             upgrade(db)
-            self.past = read_past(db)
-            db.execute("UPDATE boots SET ended = 1 WHERE ended = 0")
+            self.past = read_past(db, self._boot)
             db.execute("INSERT OR REPLACE INTO boots VALUES (?, 0)", (self._boot,))
             for stream in streams:
                 self._series[stream] = self._begin_series(db, stream)
@@ -214,6 +213,8 @@ class Outbox:
         db.executemany("UPDATE series SET granted = ? WHERE boot = ? AND stream = ?", granted)
         if aside.told:
             db.execute("DELETE FROM losses WHERE number <= ?", (aside.told,))
+        ended = [(boot,) for boot in aside.ended]
+        db.executemany("UPDATE boots SET ended = 1 WHERE boot = ?", ended)
 
     def _begin_series(self, db: apsw.Connection, stream: str) -> int:
         key = (self._boot, stream)
@@ -385,7 +386,9 @@ class Outbox:
             self._release()
 
     def _release(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-        os.close(self._lock)
+        try:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+        finally:
+            os.close(self._lock)

@@ -48,7 +48,8 @@ class Past(Struct):
 
     Attributes:
         cut_off: the boots that ended without a stop, such as by a power loss, and what is known
-            of their streams. Said once: the next boot does not list them again.
+            of their streams. The next boot lists them again, unless they are noted as ended
+            together with the events that tell of them.
         unanswered: accepted triggers without a result: number, stream and trigger of each.
         answers: what commands were answered, the oldest first.
     """
@@ -58,9 +59,10 @@ class Past(Struct):
     answers: list[Answer]
 
 
-def read_past(db: apsw.Connection) -> Past:
-    """Read it, before this boot adds its own."""
-    boots: list[tuple[Any, ...]] = db.execute("SELECT boot FROM boots WHERE ended = 0").fetchall()
+def read_past(db: apsw.Connection, boot: str) -> Past:
+    """Read it, before `boot` adds its own."""
+    cut = "SELECT boot FROM boots WHERE ended = 0 AND boot <> ?"
+    boots: list[tuple[Any, ...]] = db.execute(cut, (boot,)).fetchall()
     cut_off = {
         boot: [
             Known(stream, last, max(0, granted - last) if granted else None, unanswered)

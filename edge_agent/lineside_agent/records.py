@@ -72,6 +72,7 @@ class Aside(Struct, frozen=True, kw_only=True):
         granted: the highest numbers that streams may give until the next commit, where they
             change.
         told: losses up to this number are deleted, since an event among the entries names them.
+        ended: boots that were cut off, of which events among the entries tell.
     """
 
     accepted: Sequence[tuple[int, str, bytes]] = ()
@@ -79,3 +80,4 @@ class Aside(Struct, frozen=True, kw_only=True):
     forgotten: int = 0
     granted: Mapping[str, int] = {}
     told: int = 0
+    ended: Sequence[str] = ()

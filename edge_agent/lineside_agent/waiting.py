@@ -230,6 +230,11 @@ class Waiting:
             refused, self._refused = dict(self._refused), Counter()
             return refused
 
+    def give_back(self, refused: Mapping[str, int]) -> None:
+        """What was taken could not be said: it is still to be."""
+        with self.changed:
+            self._refused.update(refused)
+
 
 def _limited(payload: bytes) -> bytes:
     if len(payload) > MAX_MESSAGE_BYTES:

@@ -11,6 +11,7 @@ import pytest
 
 from lineside.errors import MessageError
 from lineside_agent.answers import Answers
+from lineside_agent.outbox import Outbox
 from lineside_agent.past import Answer
 from tests.support.broker import wait_for
 from tests.support.keeping import Keeping
@@ -208,3 +209,27 @@ def test_an_interval_of_zero_commits_at_once(path: Path) -> None:
         later = time.monotonic() - began
     assert at_once / 50 < 0.1
     assert later >= 0.4
+
+
+def test_what_found_no_room_is_said_also_where_a_stop_follows_at_once(path: Path) -> None:
+    with Keeping(path, waiting=100, connected=False) as it:
+        kept = it.put(2000, wait=False)
+    with Keeping(path) as again:
+        again.drain()
+        said = [e.details["dropped"] for e in again.broker.events if e.kind == "results_lost"]
+    assert kept < 2000
+    assert sum(dropped["top"] for dropped in said) == 2000 - kept
+
+
+def test_a_cut_is_said_until_that_is_on_disk_and_never_again(path: Path) -> None:
+    Outbox(path, "first").close(clean=False)
+    unsaid = Keeping(path)
+    unsaid.keeper._open()  # noqa: SLF001 - a kill before the first commit
+    assert unsaid.keeper._outbox is not None  # noqa: SLF001
+    unsaid.keeper._outbox.close(clean=False)  # noqa: SLF001
+    for expected in ({"first", unsaid.boot}, set()):
+        with Keeping(path) as it:
+            it.put(1)
+            it.drain()
+            cut = {e.details["cut_off"] for e in it.broker.events if e.kind == "cut_off"}
+        assert cut == expected

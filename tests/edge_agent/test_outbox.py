@@ -117,10 +117,15 @@ def test_a_boot_that_ended_without_a_stop_is_said_once(path: Path) -> None:
     assert second.past.cut_off == {
         "boot-1": [Known("side", 0, 8, 1), Known("top", 5, 18, 0)],
     }
-    second.close(clean=True)
-    third = Outbox(path, "boot-3")
-    assert third.past.cut_off == {}
+    second.close(clean=False)
+    third = Outbox(path, "boot-3")  # the second had not committed that it has said so
+    assert list(third.past.cut_off) == ["boot-1", "boot-2"]
+    assert third.past.cut_off["boot-1"] == second.past.cut_off["boot-1"]
+    third.commit([Entry(EVENTS, 1, b"cut_off")], aside=Aside(ended=["boot-1", "boot-2"]))
     third.close(clean=True)
+    fourth = Outbox(path, "boot-4")
+    assert fourth.past.cut_off == {}
+    fourth.close(clean=True)
 
 
 def test_accepted_triggers_stay_until_their_result_is_there(path: Path) -> None:
