@@ -172,11 +172,12 @@ def _of_stream(stream: str, topics: Topics) -> dict[str, dict[str, Any]]:
 
 
 def _camera_problem(camera: str) -> str:
-    """ON while the status gives a reason of the form camera…:NAME. Any Jinja understands it."""
+    """ON while the status gives a reason camera_…:NAME or camera_…:NAME:…. Any Jinja knows it."""
     return (
         "{% set found = namespace(it=false) %}"
         "{% for reason in value_json.reasons %}"
-        f"{{% if reason.startswith('camera') and reason.endswith(':{camera}') %}}"
+        "{% set said = reason.split(':') %}"
+        f"{{% if said[0].startswith('camera_') and said[1:2] == ['{camera}'] %}}"
         "{% set found.it = true %}{% endif %}{% endfor %}"
         "{{ 'ON' if found.it else 'OFF' }}"
     )

@@ -14,9 +14,10 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lineside.messages import Health, Status, StreamHealth, encode
+from lineside.settings import parse_settings
 from lineside_agent.home_assistant import description, discovery_topic
 from tests.support.examples import result
-from tests.support.home import components, settings
+from tests.support.home import CONFIG, ON, components, settings
 
 # The documented schema, of what we use: device, origin, availability and components at the root,
 # a platform for each component, and of a component only what its platform knows.
@@ -172,6 +173,39 @@ def test_status_is_shown(render: Callable[..., str]) -> None:
     assert render("camera_cam-top", status("online")) == "OFF"
     shown = [render("", status(state)) for state in ("online", "degraded", "offline")]
     assert shown == ["online", "online", "offline"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "problems"),
+    [
+        ("camera_fault:top:black", ["top"]),
+        ("camera_lost:top", ["top"]),
+        ("camera_fault:laptop:black", ["laptop"]),
+        ("camera_lost:laptop", ["laptop"]),
+        ("camera_fault:black:moved", ["black"]),
+        ("camera_fault:moved:top", ["moved"]),
+        ("stream_failed:top", []),
+        ("model:top:black", []),
+        ("camera_lost", []),
+    ],
+)
+def test_a_problem_is_its_own_cameras(reason: str, problems: list[str], tmp_path: Path) -> None:
+    names = ("top", "laptop", "black", "moved")
+    cameras = "".join(f'[[camera]]\nname = "{name}"\nsource = "rtsp://c"\n' for name in names)
+    streams = "".join(
+        f'[[stream]]\nname = "s-{name}"\ncamera = "{name}"\nmodel = "cells"\n' for name in names
+    )
+    text = CONFIG.format(name="press4", url="mqtt://localhost", mqtt=ON) + cameras + streams
+    known = json.loads(description(parse_settings(text, folder=tmp_path)))["components"]
+    said = json.loads(encode(status("degraded", "outbox:disk full", reason)))
+    environment = ImmutableSandboxedEnvironment()
+    shown = {
+        name: environment.from_string(known[f"camera_{name}"]["value_template"]).render(
+            value_json=said
+        )
+        for name in names
+    }
+    assert shown == {name: "ON" if name in problems else "OFF" for name in names}
 
 
 def test_health_is_shown(render: Callable[..., str]) -> None:
