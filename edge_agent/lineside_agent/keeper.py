@@ -409,9 +409,9 @@ class Keeper:
         self._committer.tell_losses(
             self._opened, lambda losses: self._report(reports.lost(losses, self._settings))
         )
-        if self.problem is None and (refused := self._waiting.take_refused()):
-            if not self._report(reports.refused(refused, self._settings)):
-                self._waiting.give_back(refused)
+        refused = self._waiting.take_refused() if self.problem is None else {}
+        if refused and not self._report(reports.refused(refused, self._settings)):
+            self._waiting.give_back(refused)
 
     def _report(self, report: Report) -> int:
         return self.event(report.kind, report.message, **report.details)

@@ -50,7 +50,10 @@ class Station:
         self._topics = topics = Topics(who.site, who.name, mqtt.prefix)
         heard = Publisher.subscriptions(topics) if echo else ()
         self.client = client = MqttClient(
-            mqtt, f"lineside-{who.site}-{who.name}", subscriptions=(topics.command(), *heard)
+            mqtt,
+            f"lineside-{who.site}-{who.name}",
+            subscriptions=(topics.command(), *heard),
+            keep_retain=True,
         )
         self._publisher = Publisher(client.publish, topics, echo=echo)
         self.names = [stream.name for stream in settings.stream]
@@ -67,6 +70,7 @@ class Station:
                 stream.trigger,
                 self.keeper.put,
                 queue=stream.queue,
+                max_wait_ms=stream.max_wait_ms,
             )
             for stream in settings.stream
         ]

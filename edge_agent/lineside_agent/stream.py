@@ -38,9 +38,6 @@ RETRY_S: Final = 1.0
 VACANT_S: Final = 1.0
 """Seconds from one `no_read` to the next where frames come and there is no model."""
 
-PATIENCE_S: Final = 1.0
-"""Seconds that a frame may take to come after a trigger."""
-
 
 class Keeps(Protocol):
     """What takes results: `lineside_agent.keeper.Keeper.put`."""
@@ -58,6 +55,7 @@ class Stream:
         trigger: as in the settings: `frame`, `interval:SECONDS`, `command`.
         put: takes the results.
         queue: how many parts may wait to be looked at; one more is a `no_read` at once.
+        max_wait_ms: milliseconds after its trigger within which a part's frame must be captured.
 
     Attributes:
         results: how many results there were.
@@ -72,7 +70,14 @@ class Stream:
     """
 
     def __init__(
-        self, slot: Slot, source: Source, trigger: str, put: Keeps, *, queue: int = 16
+        self,
+        slot: Slot,
+        source: Source,
+        trigger: str,
+        put: Keeps,
+        *,
+        queue: int = 16,
+        max_wait_ms: float = 1000.0,
     ) -> None:
         self.slot = slot
         self.source = source
@@ -84,6 +89,7 @@ class Stream:
         self.failure: str | None = None
         self._trigger = make_trigger(trigger, queue=queue)
         self._delay_ns = round(source.max_delay_ms * 1e6)
+        self._max_wait_ns = round(max_wait_ms * 1e6)
         self._put = put
         self._numbers = itertools.count(1)  # next() is atomic: parts also come by other threads
         self._newest_ns = 0
@@ -144,6 +150,9 @@ class Stream:
             firing: the part.
             journal: its number in the outbox's journal.
         """
+        if self.paused:
+            self.answer(firing, "paused", journal)
+            return
         if self._trigger is not None and self._trigger.push(firing, journal):
             return
         if self._no_more is not None:
@@ -292,12 +301,12 @@ class Stream:
         if fired is None:
             return
         firing, journal = fired
-        self._do_between()  # what was asked before the part came holds for it
         if self.paused:
             if journal is not None:
                 self.answer(firing, "paused", journal)
             return
         try:
+            self._do_between()  # what was asked before the part came holds for it
             shot, why = self._take_after(firing)
         except Exception as error:
             if journal is not None:
@@ -307,21 +316,28 @@ class Stream:
         self._part(firing, shot, why, journal)
 
     def _take_after(self, firing: Firing) -> tuple[Shot | None, str | None]:
-        """A frame to trust that was captured after the trigger; or None, and why there is none."""
-        until = time.monotonic() + PATIENCE_S + self._delay_ns / 1e9
+        """A frame to trust of the moment of the trigger; or None, and why there is none.
+
+        The part moves on: however long it waited for its turn, a frame that was captured later
+        than `max_wait_ms` after its trigger does not show it.
+        """
+        until_ns = firing.mono_ns + self._max_wait_ns + self._delay_ns
         why: str | None = "no_frame"
-        while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
-            shot = self._take(min(left, POLL_S))
-            if shot is None:
-                continue
-            if self.source.finite:
-                return shot, None
-            delay_ns = 0 if shot.stamp == "driver" else self._delay_ns
-            if shot.mono_ns - delay_ns < firing.mono_ns:
-                continue
-            why = self._why_not(shot)
-            if why is None:
-                return shot, None
+        while not self._stopping.is_set():
+            left_s = (until_ns - time.monotonic_ns()) / 1e9
+            shot = self._take(max(0.0, min(left_s, POLL_S)))
+            if shot is not None:
+                if self.source.finite:
+                    return shot, None
+                if shot.mono_ns > until_ns:
+                    break
+                delay_ns = 0 if shot.stamp == "driver" else self._delay_ns
+                if shot.mono_ns - delay_ns >= firing.mono_ns:
+                    why = self._why_not(shot)
+                    if why is None:
+                        return shot, None
+            if left_s <= 0:
+                break
         return None, why
 
     def _why_not(self, shot: Shot) -> str | None:

@@ -167,6 +167,9 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `command`: a part is there when the command `trigger` says so."""
     queue: Annotated[int, Meta(ge=1, le=10_000)] = 16
     """Parts that wait to be looked at, at most; one more is a `no_read` at once."""
+    max_wait_ms: Annotated[int, Meta(ge=1, le=60_000)] = 1000
+    """Milliseconds after its trigger within which a part's frame must be captured. One that comes
+    later, from a live camera, shows where the part has been: a `no_read` with `no_frame`."""
 
 
 class OutboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

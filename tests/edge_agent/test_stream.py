@@ -132,10 +132,12 @@ def run(
     *,
     trigger: str = "frame",
     rate: float = 0.0,
+    max_wait_ms: float = 1000.0,
     until: Callable[[list[Result]], bool] | None = None,
 ) -> tuple[list[Result], Stream]:
     kept = Kept()
-    stream = Stream(slot(looks), MemorySource("cam0", frames, rate=rate), trigger, kept.put)
+    source = MemorySource("cam0", frames, rate=rate)
+    stream = Stream(slot(looks), source, trigger, kept.put, max_wait_ms=max_wait_ms)
     stream.source.open()
     stream.start()
     wait_for(lambda: stream.ended or (until is not None and until(kept.results)))
@@ -223,11 +225,15 @@ def test_an_interval_takes_one_part_at_a_time() -> None:
     assert (gaps > 0.09).all()
 
 
-def test_an_interval_without_a_frame_is_a_no_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lineside_agent.stream.PATIENCE_S", 0.05)
+def test_an_interval_without_a_frame_is_a_no_read() -> None:
     # One frame at once, the next only after ten seconds.
     results, _ = run(
-        [FRAME] * 2, Looks(), trigger="interval:0.05", rate=0.1, until=lambda kept: len(kept) > 1
+        [FRAME] * 2,
+        Looks(),
+        trigger="interval:0.05",
+        rate=0.1,
+        max_wait_ms=50,
+        until=lambda kept: len(kept) > 1,
     )
     assert [r.verdict for r in results[:2]] == ["ng", "no_read"]
     assert results[1].reasons == ["no_frame"]

@@ -107,10 +107,14 @@ class Camera(Source):
 class Running:
     """A stream on a live camera, with what it gave."""
 
-    def __init__(self, camera: Camera, trigger: str, *, queue: int = 4) -> None:
+    def __init__(
+        self, camera: Camera, trigger: str, *, queue: int = 4, max_wait_ms: float = 1000
+    ) -> None:
         self.camera = camera
         self.results: list[tuple[Result, int | None]] = []
-        self.stream = Stream(slot(Looks()), camera, trigger, self.put, queue=queue)
+        self.stream = Stream(
+            slot(Looks()), camera, trigger, self.put, queue=queue, max_wait_ms=max_wait_ms
+        )
         self.stream.source.open()
 
     def put(self, result: Result, *, wait: bool, journal: int | None = None) -> bool:
@@ -127,8 +131,8 @@ class Running:
 def running() -> Callable[..., Running]:
     made: list[Running] = []
 
-    def make(camera: Camera, trigger: str, *, queue: int = 4) -> Running:
-        made.append(Running(camera, trigger, queue=queue))
+    def make(camera: Camera, trigger: str, **options: float) -> Running:
+        made.append(Running(camera, trigger, **options))  # type: ignore[arg-type]
         return made[-1]
 
     yield make  # type: ignore[misc]
@@ -165,13 +169,29 @@ def test_a_camera_without_stamps_is_held_to_its_delay(running: Callable[..., Run
     assert (source.stamp, source.max_delay_ms) == ("read", 50)
 
 
-def test_frames_that_can_not_be_trusted(
-    running: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+def test_a_frame_from_after_the_part_has_passed_is_not_looked_at(
+    running: Callable[..., Running],
 ) -> None:
-    """A flagged one, then the same stamp again: no verdict on either."""
-    monkeypatch.setattr("lineside_agent.stream.PATIENCE_S", 0.2)
     camera = Camera()
-    one = running(camera, "command")
+    one = running(camera, "command", max_wait_ms=200)
+    first = Firing.now("command")
+    late = Firing(kind="command", mono_ns=first.mono_ns - 10**9)  # it waited for its turn
+    for after_ms in (-900, -799, 200):
+        camera.give(first.mono_ns + after_ms * 1_000_000)
+    one.stream.fire(late, 1)
+    one.stream.fire(late, 2)
+    one.stream.fire(first, 3)
+    one.stream.start()
+    in_time, too_late, last = one.until(3)
+    assert in_time.inputs[0].mono_ns == first.mono_ns - 900_000_000
+    assert (too_late.verdict, too_late.reasons) == ("no_read", ["no_frame"])
+    assert last.inputs[0].mono_ns == first.mono_ns + 200_000_000
+
+
+def test_frames_that_can_not_be_trusted(running: Callable[..., Running]) -> None:
+    """A flagged one, then the same stamp again: no verdict on either."""
+    camera = Camera()
+    one = running(camera, "command", max_wait_ms=500)
     one.stream.start()
     first = Firing.now("command")
     camera.give(first.mono_ns + 10, flagged="corrupt_jpeg")
@@ -264,6 +284,20 @@ def test_a_paused_stream(running: Callable[..., Running]) -> None:
     camera.give(firing.mono_ns + 1)
     one.stream.fire(firing, 2)
     assert one.until(2)[1].verdict == "ng"
+
+
+def test_a_part_that_came_during_a_pause_gets_no_verdict_after_it(
+    running: Callable[..., Running],
+) -> None:
+    camera = Camera()
+    one = running(camera, "command")
+    one.stream.paused = True
+    firing = Firing.now("command")
+    one.stream.fire(firing, 1)
+    one.stream.paused = False
+    camera.give(firing.mono_ns + 1)
+    one.stream.start()
+    assert one.until(1)[0].reasons == ["paused"]
 
 
 def test_a_stream_that_triggers_itself_can_not_be_fired(running: Callable[..., Running]) -> None:
