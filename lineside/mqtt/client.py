@@ -23,6 +23,7 @@ from lineside.mqtt.packets import (
     incoming,
     packet_bytes,
     publish_properties,
+    wanted,
 )
 from lineside.mqtt.tcp import full_segments, quick_ack
 from lineside.mqtt.types import Delivery, Hooks, Outgoing
@@ -51,6 +52,8 @@ class MqttClient:
             files at each attempt, so that renewed ones are used.
         client_id: our name at the broker. A second client of the same name takes its place.
         subscriptions: filters, renewed with each connection (QoS 1).
+        keep_retain: whether `Incoming.retained` says that a message was published so, also where
+            it comes while we are connected (MQTT 5): otherwise only what the broker had kept is.
         backoff_s: seconds before the second attempt, and at most. Each pause is drawn evenly
             from 0 to its limit, which doubles each time, so that a plant full of stations does
             not return at one instant.
@@ -75,12 +78,14 @@ class MqttClient:
         client_id: str,
         *,
         subscriptions: Sequence[str] = (),
+        keep_retain: bool = False,
         backoff_s: tuple[float, float] = (1.0, 30.0),
     ) -> None:
         self._mqtt = check_mqtt(mqtt)
         require("paho.mqtt.client", extra="mqtt")
         self._client_id = client_id
         self._subscriptions = tuple(subscriptions)
+        self._keep_retain = keep_retain
         self._will: Callable[[], Outgoing] | None = None
         self._hooks = Hooks()
         self._backoff = Backoff(*backoff_s)
@@ -336,7 +341,8 @@ class MqttClient:
         self._limit = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
         self._max_packet = getattr(properties, "MaximumPacketSize", 0)
         if self._subscriptions:
-            client.subscribe([(topic, 1) for topic in self._subscriptions])
+            protocol, keep = self._mqtt.protocol, self._keep_retain
+            client.subscribe(wanted(self._subscriptions, protocol, keep_retain=keep))
         log.info("connected to broker %s over MQTT %s", self.address, self._mqtt.protocol)
         with self._changed:
             self.connected, self.refused, self.error, self.fault = True, False, None, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lineside.extras import require
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
+    from paho.mqtt.subscribeoptions import SubscribeOptions
 
 MAX_PACKET_BYTES: Final = 16 * 1024 * 1024
 """A packet longer than this the broker does not send us (MQTT 5): paho holds it in memory."""
@@ -42,6 +43,24 @@ def publish_properties(message: Outgoing) -> Properties | None:
     if message.expiry_s is not None:
         properties.MessageExpiryInterval = min(max(message.expiry_s, 0), _FOREVER_S)
     return properties
+
+
+def wanted(
+    filters: Sequence[str], protocol: str, *, keep_retain: bool
+) -> list[tuple[str, int]] | list[tuple[str, SubscribeOptions]]:
+    """What a SUBSCRIBE asks for: QoS 1, which under 3.1.1 is all that can be said.
+
+    Args:
+        filters: of the topics.
+        protocol: the version of MQTT.
+        keep_retain: whether the broker is to pass the retain flag on as it was published. By
+            default it drops it for who is connected, so that a retained message looks like any.
+    """
+    if protocol != "5":
+        return [(topic, 1) for topic in filters]
+    module = require("paho.mqtt.subscribeoptions", extra="mqtt")
+    options = module.SubscribeOptions(qos=1, retainAsPublished=keep_retain)
+    return [(topic, options) for topic in filters]
 
 
 def incoming(message: MQTTMessage) -> Incoming:

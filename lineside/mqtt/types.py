@@ -50,7 +50,8 @@ class Incoming:
     Attributes:
         topic: where it was published.
         payload: bytes.
-        retained: whether the broker had kept it, so that it may be old.
+        retained: whether the broker had kept it, so that it may be old. For a client that keeps
+            the flag (`keep_retain`): whether it was published so.
         mono_ns: when it came, in ns of this machine's monotonic clock.
         response_topic: where the sender wants an answer; MQTT 5 only.
         correlation: what the sender wants back with the answer; MQTT 5 only.

@@ -31,8 +31,13 @@ class CommandedStation:
 
     def __init__(self, url: str, folder: Path, boot: str) -> None:
         self.boot = boot
+        self.folder = folder
         self.client = MqttClient(
-            MqttSettings(url=url), "press4", subscriptions=(TOPICS.command(),), backoff_s=QUICK
+            MqttSettings(url=url),
+            "press4",
+            subscriptions=(TOPICS.command(),),
+            keep_retain=True,
+            backoff_s=QUICK,
         )
         self.publisher = Publisher(self.client.publish, TOPICS, echo=False)
         settings = OutboxSettings(path=str(folder / "outbox.sqlite"))

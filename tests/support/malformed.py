@@ -55,7 +55,7 @@ def _changed(rng: random.Random, **changes: Any) -> bytes:  # noqa: ANN401 - of 
 
 
 def _noise(rng: random.Random) -> Malformed:
-    payload = rng.choice([b"\xff", b"{", b"hello", b""]) + rng.randbytes(rng.randrange(200))
+    payload = rng.choice([b"\xff", b"{", b"hello", b""]) + rng.randbytes(1 + rng.randrange(200))
     return Malformed(incoming(payload), None, "command is refused: ")
 
 
@@ -66,7 +66,7 @@ def _noise_with_topic(rng: random.Random) -> Malformed:
 
 def _cut(rng: random.Random) -> Malformed:
     payload = _good(rng)
-    return Malformed(incoming(payload[: rng.randrange(len(payload))]), None, "truncated")
+    return Malformed(incoming(payload[: rng.randrange(1, len(payload))]), None, "truncated")
 
 
 def _wrong_type(rng: random.Random) -> Malformed:

@@ -43,6 +43,9 @@ from lineside_agent.commands.request import EXPIRED, Answered, Op, Reply, Reques
 
 log = logging.getLogger(__name__)
 
+OUTCOMES: Final = ("received", "accepted", "done", "refused", "repeated", "failed")
+"""What is counted of commands."""
+
 MAX_OPEN: Final = 64
 """Commands that are begun or wait, and are not answered yet, at most."""
 
@@ -93,7 +96,7 @@ class Desk:
 
     Attributes:
         counts: commands `received`, `accepted` by their ops, `done`, `refused` (by desk or op),
-            `repeated`, and `failed` where the desk itself made a mistake.
+            `repeated`, and `failed` where the desk itself made a mistake; all begin at 0.
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class Desk:
         self._lock = threading.Lock()
         self._open: dict[Key, _Open] = {}
         self._recent: OrderedDict[Key, bytes] = OrderedDict()
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
 
     @property
     def unsent(self) -> int:
@@ -127,6 +130,8 @@ class Desk:
 
     def on_message(self, message: Incoming) -> None:
         """A message came on the command topic. On the MQTT thread: never waits, never raises."""
+        if not message.payload:  # it clears what was retained, and asks for nothing
+            return
         try:
             self._count("received")
             self._take(message)

@@ -90,6 +90,15 @@ def test_a_command_is_done_and_answered(counter: Counter, ops: Ops) -> None:
     assert counter.desk.counts == Count(received=1, accepted=1, done=1)
 
 
+def test_all_outcomes_are_counted_from_zero_and_an_empty_message_is_none(counter: Counter) -> None:
+    counter.desk.on_message(incoming(b"", retained=True))
+    assert counter.desk.counts == Count()
+    assert set(counter.desk.counts) == {
+        *("received", "accepted", "done", "refused", "repeated", "failed")
+    }
+    assert counter.outside.sent == []
+
+
 def test_ten_thousand_malformed_commands_leave_it_unmoved(counter: Counter, ops: Ops) -> None:
     began = time.monotonic()
     answered = floods = 0

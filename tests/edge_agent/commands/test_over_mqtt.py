@@ -111,8 +111,7 @@ def test_a_command_is_answered_with_its_correlation(station: Station, requester:
 
 
 def test_hundreds_of_malformed_ones(station: Station, requester: Requester) -> None:
-    # On its way a message has no age, a live subscriber sees no retain, and our client sends no
-    # response topic.
+    # On its way a message has no age, and our client sends no response topic and no retain.
     sent = [
         bad
         for bad in malformed(500, seed=1)
@@ -146,6 +145,21 @@ def test_a_retained_command_is_refused_each_time(
             assert requester.ask(command(id=f"new-{number}", args={"n": 1})).ok
             assert station.done == [f"new-{number}"]
         assert "it was retained" in (requester.answers[0].reason or "")
+
+
+def test_a_retained_command_is_refused_also_while_connected(
+    station: Station, requester: Requester
+) -> None:
+    answer = requester.ask(command(args={"n": 1}), retain=True)
+    assert "it was retained" in (answer.reason or "")
+    requester.send(b"", retain=True)  # clears the topic
+    assert requester.ask(command(id="c-2", args={"n": 2})).ok
+    assert station.done == ["c-2"]
+    assert (station.desk.counts["received"], station.desk.counts["refused"]) == (2, 1)
+    station.audit.stop()
+    refused = (station.folder / "audit-refused.jsonl").read_text().splitlines()
+    assert len(refused) == 1
+    assert "it was retained" in refused[0]
 
 
 def test_a_repeated_command_gets_its_answer_also_after_a_restart(
