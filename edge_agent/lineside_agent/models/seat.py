@@ -351,7 +351,7 @@ class Seat:
         record = self._store.record
         refused = [digest for digest in record.refused if digest != bundle.digest]
         chosen = self._choice(bundle.digest, by)
-        if not self._store.note(replace(record, chosen=chosen, refused=refused, starts=0)):
+        if not self._store.commit(replace(record, chosen=chosen, refused=refused, starts=0)):
             msg = f"{_words(bundle)} is not used: the agent stops; ask again when it is back"
             raise EngineError(msg)
 

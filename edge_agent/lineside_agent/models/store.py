@@ -84,7 +84,8 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.record = self._written = self._read()
+        self.record = self._read()
+        self._written: Record | None = self.record
         self._writing = threading.Lock()
         self._closed = False
 
@@ -102,6 +103,22 @@ class Store:
                 self._write(record)
             return not self._closed
 
+    def commit(self, record: Record) -> bool:
+        """Remember something else from now on, or, if it can't be written, what was before.
+
+        Returns:
+            As `note`.
+
+        Raises:
+            StorageError: it can't: neither this agent nor the next will know of it.
+        """
+        before = self.record
+        try:
+            return self.note(record)
+        except StorageError:
+            self.record = before
+            raise
+
     def close(self, record: Record) -> None:
         """Remember this, and nothing that comes later. By any thread.
 
@@ -115,6 +132,7 @@ class Store:
     def _write(self, record: Record) -> None:
         self.record = record
         if record != self._written:
+            self._written = None  # after a write that failed, nobody knows what is there
             write_file(self._folder / _CHOICE, msgspec.json.encode(record))
             self._written = record
 

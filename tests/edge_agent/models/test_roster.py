@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from lineside.bundle import open_bundle
 from lineside.errors import InputError, MessageError
@@ -223,6 +225,27 @@ def test_back_to_the_one_before_that_a_command_chose(folder: Path) -> None:
         wait_for(lambda: station["model_taken_back"], 30)
     with Station(folder, models.flat(0)) as station:
         assert station.status == [("2.0.0", "command")]
+
+
+def test_what_can_not_be_written_down_is_not_in_force_later_either(folder: Path) -> None:
+    two = models.plain(folder / "bundles" / "two", version="2.0.0")
+    choice = folder / "state" / "models" / "cells" / "choice.json"
+    with Station(folder, GREY) as station:
+        station.proven()
+    found = record(folder)
+    choice.write_bytes(msgspec.json.encode(replace(found, refused=[two.digest])))
+    with Station(folder, GREY) as station:
+        station.proven()
+        choice.unlink()
+        choice.mkdir()
+        answer = station.ask("two")
+        assert answer.reason is not None
+        assert "choice.json" in answer.reason
+        choice.rmdir()
+        assert station.versions == ["1.0.0", "1.0.0"]
+    with Station(folder, GREY) as station:
+        assert station.status == [("1.0.0", "configuration")]
+    assert record(folder) == replace(found, refused=[two.digest])
 
 
 def test_a_person_may_go_back_before_the_watch_is_over(folder: Path) -> None:

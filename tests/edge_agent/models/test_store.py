@@ -120,3 +120,17 @@ def test_a_store_that_is_a_file(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         store.note(Record(starts=1))
     assert store.record.starts == 1
+
+
+def test_what_can_not_be_committed_is_not_remembered(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    before = Record(refused=["sha256:" + "1" * 64])
+    store.note(before)
+    (tmp_path / "choice.json").unlink()
+    (tmp_path / "choice.json").mkdir()
+    with pytest.raises(StorageError):
+        store.commit(Record(good="sha256:" + "2" * 64))
+    assert store.record == before
+    (tmp_path / "choice.json").rmdir()
+    assert store.commit(before)  # what is there is not known any more, so it is written again
+    assert Store(tmp_path).record == before
