@@ -3,6 +3,7 @@
     tables.py      the structs of its tables, with defaults, limits and what each key means
     checks.py      contradictions that types can't say
     complaints.py  an error of a type, naming the key, what was expected and what was found
+    logins.py      a URL as it may be shown
     reading.py     from the file to the settings
 
 Kept here and not in the agent, so that deploy refuses what the agent would. Unknown keys, wrong
@@ -12,6 +13,7 @@ types and contradictions are refused, naming the key. Relative paths are relativ
 from __future__ import annotations
 
 from lineside.settings.checks import check_mqtt
+from lineside.settings.logins import hide_login
 from lineside.settings.reading import parse_settings, read_settings
 from lineside.settings.tables import (
     CHECKS,
@@ -46,6 +48,7 @@ __all__ = [
     "StationSettings",
     "StreamSettings",
     "check_mqtt",
+    "hide_login",
     "parse_settings",
     "read_settings",
 ]

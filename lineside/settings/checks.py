@@ -9,6 +9,7 @@ import msgspec
 
 from lineside.errors import SettingsError
 from lineside.settings.complaints import readable
+from lineside.settings.logins import hide_login
 from lineside.settings.tables import DOUBTS, CameraSettings, MqttSettings, Settings
 
 
@@ -46,7 +47,7 @@ def _check_camera(camera: CameraSettings) -> None:
     if camera.controls.chosen and not camera.source.startswith(("v4l2:", "line:")):
         _refuse(
             f"[[camera]] {camera.name!r}: controls can be set of v4l2: cameras only, "
-            f"got {camera.source!r}"
+            f"got {hide_login(camera.source)!r}"
         )
     if 0 < camera.rate < 1 and camera.source.startswith(("v4l2:", "line:")):
         _refuse(
@@ -62,7 +63,7 @@ def _check_looks(camera: CameraSettings) -> None:
         if getattr(camera, key) and camera.source.startswith(("images:", "file:")):
             _refuse(
                 f"[[camera]] {camera.name!r}: {key} are for live cameras only, "
-                f"got {camera.source!r}"
+                f"got {hide_login(camera.source)!r}"
             )
     for doubt in camera.doubts or ():
         if doubt not in (*camera.looked_for, *DOUBTS):
@@ -84,14 +85,15 @@ def check_mqtt(mqtt: MqttSettings) -> MqttSettings:
     except msgspec.ValidationError as error:
         msg = f"mqtt.{readable(str(error), raw, MqttSettings)}"
         raise SettingsError(msg) from error
-    url = urlsplit(mqtt.url)
     try:
-        port = url.port
-    except ValueError:
-        port = -1
-    if url.scheme not in {"mqtt", "mqtts"} or not url.hostname or port == -1 or url.path.strip("/"):
+        url = urlsplit(mqtt.url)
+        _ = url.port
+    except ValueError:  # a port or brackets that are none
+        url = urlsplit("")
+    if url.scheme not in {"mqtt", "mqtts"} or not url.hostname or url.path.strip("/"):
         _refuse(
-            f"mqtt.url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT] is expected, got {mqtt.url!r}"
+            "mqtt.url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT] is expected, "
+            f"got {hide_login(mqtt.url)!r}"
         )
     if url.username or url.password:
         _refuse("mqtt.url: no name or password in the URL; use mqtt.username and password_file")

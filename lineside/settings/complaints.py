@@ -10,6 +10,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
+from lineside.settings.logins import hide_login
 from lineside.topics import NAME_PATTERN
 
 
@@ -37,7 +38,8 @@ def readable(text: str, raw: Any, root: type[Struct]) -> str:  # noqa: ANN401 - 
     if repr(NAME_PATTERN) in reason:
         reason = "1 to 64 of the characters A-Z a-z 0-9 _ - are expected"
     if not isinstance(found, (dict, list)):
-        reason = f"{reason.split(', got')[0]}, got {found!r}"
+        shown = hide_login(found) if isinstance(found, str) else found
+        reason = f"{reason.split(', got')[0]}, got {shown!r}"
     return f"{key}: {reason}" if key else reason
 
 

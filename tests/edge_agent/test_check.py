@@ -47,7 +47,7 @@ def test_check_says_all_that_is_wrong(tmp_path: Path, photos: Path, bundle_folde
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["ok", "WRONG", "WRONG", "WRONG", "WRONG"]
     assert "none" in lines[1]
-    assert "no camera at rtsp://127.0.0.1:1/live: nothing listens there" in lines[2]
+    assert "no camera at rtsp://***@127.0.0.1:1/live: nothing listens there" in lines[2]
     assert "/proc" in lines[3]
     assert "does not take messages on lineside/ulm/press4/event: Not authorized" in lines[4]
     (photos / "000.png").write_bytes(b"")

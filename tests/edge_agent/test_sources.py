@@ -219,6 +219,11 @@ def test_an_unknown_source_is_named(source: str) -> None:
         make_source(CameraSettings(name="cam0", source=source))
 
 
+def test_an_unknown_source_with_a_password_is_named_without_it() -> None:
+    with pytest.raises(SettingsError, match=r"source 'rtsps://\*\*\*@cam/1' is none of"):
+        make_source(CameraSettings(name="cam0", source="rtsps://ann:s3cret@cam/1"))
+
+
 def images(folder: Path) -> Source:
     source = make_source(CameraSettings(name="cam0", source=f"images:{folder}"))
     source.open()
@@ -303,10 +308,12 @@ def test_a_device_that_is_no_camera() -> None:
 def test_a_network_camera_that_is_not_there() -> None:
     port = free_port()
     text = live_trouble(f"rtsp://ann:secret@127.0.0.1:{port}/live")
-    place = f"rtsp://127.0.0.1:{port}/live"
+    place = f"rtsp://***@127.0.0.1:{port}/live"
     assert text == f"camera 'cam0': no camera at {place}: nothing listens there"
     assert "can't be resolved" in live_trouble("rtsp://no-such-host.invalid/live")
     assert "rtsp://HOST[:PORT]/PATH is expected" in live_trouble("rtsp://cam:99999/live")
+    text = live_trouble("rtsp://ann:sec/ret@[cam/live")
+    assert text == "camera 'cam0': rtsp://HOST[:PORT]/PATH is expected, got rtsp://***@[cam/live"
 
 
 def test_something_that_is_no_network_camera() -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from lineside.errors import SettingsError
-from lineside.settings import CHECKS, MqttSettings, check_mqtt, parse_settings, read_settings
+from lineside.settings import (
+    CHECKS,
+    MqttSettings,
+    check_mqtt,
+    hide_login,
+    parse_settings,
+    read_settings,
+)
 
 TEXT = """
 [station]
@@ -88,6 +95,7 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
         ("mqtts://broker:8884", "http://x", "mqtts://HOST[:PORT] is expected, got 'http://x'"),
         ("mqtts://broker:8884", "mqtts://x:99999", "got 'mqtts://x:99999'"),
         ("mqtts://broker:8884", "mqtts://x/path", "got 'mqtts://x/path'"),
+        ("mqtts://broker:8884", "mqtts://[::1", "got 'mqtts://[::1'"),
         ("mqtts:", "mqtt:", "need TLS: use mqtts://"),
         ('username = "ann"', "", "mqtt.password_file is set without mqtt.username"),
         ("ca_file", "cert_file", "go together: set both or none"),
@@ -144,6 +152,54 @@ def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
     assert str(caught.value).startswith("station.toml")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"images:photos"',
+            '"rtsp://ann:s3cret@cam/1"\ncontrols = {gain = 2}',
+            "controls can be set of v4l2: cameras only, got 'rtsp://***@cam/1'",
+        ),
+        (
+            '"images:photos"',
+            '"file://ann:s3cret@cam/1"\nchecks = ["black"]',
+            "checks are for live cameras only, got 'file://***@cam/1'",
+        ),
+        ("mqtts://broker:8884", "mqtt://ann:s3cret@broker:99999", "'mqtt://***@broker:99999'"),
+        ("mqtts://broker:8884", "mqtt://ann:s3cret/s3cret@broker", "'mqtt://***@broker'"),
+        ("mqtts://broker:8884", "mqtt:ann:s3cret@broker", "'mqtt:***@broker'"),
+        ("mqtts://broker:8884", "mqtt://ann:s3cret@[::1", "'mqtt://***@[::1'"),
+        ("mqtts://broker:8884", "mqtt://ann:s3cret@broker", "no name or password in the URL"),
+        ('"top"', '"rtsp://ann:s3cret@cam/1"', "camera[0].name: 1 to 64 of the characters"),
+        ("press4", "ann:s3cret@cam", "got 'ann:***@cam'"),
+    ],
+)
+def test_no_password_is_shown(old: str, new: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(TEXT.replace(old, new, 1), folder=FOLDER)
+    assert message in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://ann:secret@cam:554/live?a=b", "rtsp://***@cam:554/live?a=b"),
+        ("rtsp://token@cam/live", "rtsp://***@cam/live"),
+        ("rtsp://ann:se@c/r#e?t@cam/live", "rtsp://***@cam/live"),
+        ("rtsp:/ann:secret@cam", "rtsp:/***@cam"),
+        ("rtsps:ann:secret@cam", "rtsps:***@cam"),
+        ("ann:se/cret@cam", "ann:***@cam"),
+        ("rtsp://cam:554/live", "rtsp://cam:554/live"),
+        ("rtsp://cam/live@1", "rtsp://cam/live@1"),
+        ("/photos/a@b", "/photos/a@b"),
+        ("", ""),
+    ],
+)
+def test_a_url_as_it_is_shown(url: str, shown: str) -> None:
+    assert hide_login(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from lineside.errors import CameraError
 from lineside.image import Frame
+from lineside.settings import hide_login
 from lineside_agent.capture.backend import Backend, Grab, Room
 from lineside_agent.capture.wire import Order
 from lineside_agent.sources.opencv import open_capture
@@ -71,14 +72,13 @@ class Rtsp(Backend):
             self._capture = None
 
     def _address(self) -> tuple[SplitResult, str]:
-        """The URL, and how it may be shown: without a name and a password."""
-        url = urlsplit(f"rtsp:{self.order.where}")
-        user, at, _ = url.netloc.rpartition("@")
-        shown = f"rtsp:{self.order.where.replace(user + at, '')}"
+        """The URL, and how it may be shown: without its name and password."""
+        shown = hide_login(f"rtsp:{self.order.where}")
         try:
+            url = urlsplit(f"rtsp:{self.order.where}")
             usable = bool(url.hostname) and url.port != 0
-        except ValueError:  # a port that is none
-            usable = False
+        except ValueError:  # a port or brackets that are none
+            url, usable = urlsplit(""), False
         if not usable:
             msg = f"{self._name}: rtsp://HOST[:PORT]/PATH is expected, got {shown}"
             raise CameraError(msg)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from lineside.errors import SettingsError
-from lineside.settings import CameraSettings
+from lineside.settings import CameraSettings, hide_login
 from lineside_agent.capture import BACKENDS
 from lineside_agent.capture.wire import Order
 from lineside_agent.sources.base import EndOfSourceError, Shot, Source
@@ -58,5 +58,5 @@ def make_source(camera: CameraSettings, *, vitals: Path | None = None) -> Source
             order, max_delay_ms=BACKENDS[scheme].max_delay_ms if delay is None else delay
         )
     expected = ", ".join(f"{name}:…" for name in [*FINITE, *BACKENDS])
-    msg = f"camera {camera.name!r}: source {camera.source!r} is none of {expected}"
+    msg = f"camera {camera.name!r}: source {hide_login(camera.source)!r} is none of {expected}"
     raise SettingsError(msg)
