@@ -3,6 +3,9 @@
 Each look costs a sample of 160 x 90 pixels and a comparison. Five times a second what is fixed is
 looked for too, and in the look behind that its sharpness is measured, so that no look costs both.
 Learning stops while anything is suspected, so that no fault becomes usual.
+
+A camera's pictures have another size while its model has them reduced: what was learned of the
+size before is kept, and is known again when that size is back.
 """
 
 from __future__ import annotations
@@ -37,14 +40,18 @@ ALIGNED: Final = 0.46
 
 SCHEMA: Final = "lineside.vitals/1"
 MAX_LEARNED_BYTES: Final = 4 * 1024 * 1024
+BEFORE: Final = "before/"
+"""What the names of the arrays of the size before begin with."""
+
+_Known = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
+"""Facts and arrays of what was learned of the pictures of one size."""
 
 
 class Vitals:
     """Told of each frame of a camera; says which fault lasts. Used by one thread.
 
     Args:
-        learned: what `learned()` of an earlier one gave; it is dropped when the frames' size is
-            another one.
+        learned: what `learned()` of an earlier one gave.
         watched: the kinds of fault that are looked for.
         suspected: kinds that single pictures are suspected of beside these, and that are no fault
             however long they last, such as the dark between two flashes. What is suspected is not
@@ -67,7 +74,7 @@ class Vitals:
     ) -> None:
         self._faults = {kind: Fault(kind) for kind in KINDS if kind in watched}
         self._suspected = frozenset((*watched, *suspected))
-        self._earlier = None if learned is None else _unpack(learned)
+        self._others: list[_Known] = [] if learned is None else _unpack(learned)
         self._shape: tuple[int, ...] | None = None
         self._last_ns: int | None = None
         self._placed_ns: int | None = None
@@ -76,8 +83,8 @@ class Vitals:
         self._sight: Sight | None = None
         self._dull = False
         self.suspicion: Kind | None = None
-        if self._earlier is not None:
-            self._begin(tuple(self._earlier[0]["shape"]))
+        for facts, _ in reversed(self._others):  # each, so that damage is found here
+            self._begin(tuple(facts["shape"]))
 
     def look(self, frame: Frame, *, mono_ns: int, frame_id: int | None = None) -> Finding | None:
         """Look at a frame.
@@ -129,12 +136,31 @@ class Vitals:
         return [fault.finding for fault in self._faults.values() if fault.finding is not None]
 
     def learned(self) -> bytes | None:
-        """What was learned, to be saved: a zip of one JSON and a few .npy, some 200 kB.
+        """What was learned, to be saved: a zip of one JSON and a few .npy, some 200 kB a size.
 
         None before the first look.
         """
-        if self._shape is None:
+        known = self._known()
+        if not known:
             return None
+        packed = io.BytesIO()
+        entries: dict[str, Any] = {}
+        for prefix, (facts, arrays) in zip(("", BEFORE), known, strict=False):
+            entries |= {f"{prefix}{name}": array for name, array in arrays.items()}
+            entries[f"{prefix}facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+        np.savez_compressed(packed, **entries)
+        return packed.getvalue()
+
+    def forget(self) -> None:
+        """Begin anew: the camera was mounted, focused or lit anew on purpose."""
+        self._faults = {kind: Fault(kind) for kind in self._faults}
+        self._others = []
+        self._shape = self.suspicion = None
+
+    def _known(self) -> list[_Known]:
+        """What was learned of the size now and of the one before, as far as there is any."""
+        if self._shape is None:
+            return self._others
         facts = {
             "schema": SCHEMA,
             "shape": list(self._shape),
@@ -143,22 +169,12 @@ class Vitals:
             "fixed": self._fixed.facts,
             "sharpness": self._sharpness.facts,
         }
-        packed = io.BytesIO()
-        arrays: dict[str, Any] = {**self._fixed.arrays, **self._sharpness.arrays}
-        arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-        np.savez_compressed(packed, **arrays)
-        return packed.getvalue()
-
-    def forget(self) -> None:
-        """Begin anew: the camera was mounted, focused or lit anew on purpose."""
-        self._faults = {kind: Fault(kind) for kind in self._faults}
-        self._earlier = self._shape = self.suspicion = None
+        return [(facts, {**self._fixed.arrays, **self._sharpness.arrays}), *self._others]
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         """Get ready for frames of this height and width."""
-        facts, arrays = self._earlier or ({}, {})
-        if facts and tuple(facts["shape"]) != shape:
-            facts, arrays = {}, {}
+        known = self._known()
+        facts, arrays = next((one for one in known if tuple(one[0]["shape"]) == shape), ({}, {}))
         try:
             self._sketcher = Sketcher(*shape)
             self._exposure = Exposure(facts.get("exposure"))
@@ -168,7 +184,8 @@ class Vitals:
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(error) from error
         self._shape = shape
-        self._earlier = self._sight = self._placed_ns = self._measured_ns = None
+        self._others = [one for one in known if tuple(one[0]["shape"]) != shape][:1]
+        self._sight = self._placed_ns = self._measured_ns = None
         self._dull = False
 
     def _lasts(self, kind: Kind) -> bool:
@@ -217,8 +234,9 @@ class Vitals:
             return f"what is fixed in the picture has moved by {by:.0f} pixels"
         if sight.alignment < ALIGNED and (sight.lost or self._dull):
             return "what was fixed in the picture is not where it was"
-        if self._lasts("moved") and not sight.back:
-            return "what is fixed in the picture is not back where it was"
+        # Where nothing is known of pictures of this size, they don't show that it is back.
+        if self._lasts("moved") and (sight.place is None or not sight.back):
+            return "what is fixed in the picture is not seen back where it was"
         return None
 
     def _look_for_sharpness(self, frame: Frame, mono_ns: int, since_s: float) -> None:
@@ -232,6 +250,8 @@ class Vitals:
             blurred = "the fixed edges of the picture are nearly gone"
         elif self._dull:
             blurred = f"fixed edges have {sharpness:.0%} of their learned sharpness"
+        elif self._lasts("blurred") and sight.place is None:
+            blurred = "fixed edges are not seen to be sharp again"
         self._weigh("blurred", blurred, mono_ns, since_s)
         if blurred or self._dull or self.findings or sight is None:
             return
@@ -245,8 +265,8 @@ def _damaged(error: Exception) -> StorageError:
     return StorageError(msg)
 
 
-def _unpack(learned: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """The facts and the arrays of `Vitals.learned`.
+def _unpack(learned: bytes) -> list[_Known]:
+    """What `Vitals.learned` has packed: of the size of then, and of the one before.
 
     Raises:
         StorageError: too large, or no such thing.
@@ -254,14 +274,23 @@ def _unpack(learned: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]
     try:
         with zipfile.ZipFile(io.BytesIO(learned)) as packed:
             size = sum(entry.file_size for entry in packed.infolist())
-        arrays: dict[str, npt.NDArray[Any]] = {}
+        entries: dict[str, npt.NDArray[Any]] = {}
         if size <= MAX_LEARNED_BYTES:
             with np.load(io.BytesIO(learned), allow_pickle=False) as loaded:
-                arrays = {name: loaded[name] for name in loaded.files}
-        facts = json.loads(arrays.pop("facts").tobytes())
-        known = facts["schema"] == SCHEMA and len(facts["shape"]) == 2
+                entries = {name: loaded[name] for name in loaded.files}
+        before = {
+            name.removeprefix(BEFORE): entries.pop(name)
+            for name in [*entries]
+            if name.startswith(BEFORE)
+        }
+        return [_of_one_size(entries), *([_of_one_size(before)] if before else [])]
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _damaged(error) from error
-    if not known:
-        raise _damaged(ValueError(f"expected schema {SCHEMA} and a shape of two"))
+
+
+def _of_one_size(arrays: dict[str, npt.NDArray[Any]]) -> _Known:
+    facts = json.loads(arrays.pop("facts").tobytes())
+    if facts["schema"] != SCHEMA or len(facts["shape"]) != 2:
+        msg = f"expected schema {SCHEMA} and a shape of two"
+        raise ValueError(msg)
     return facts, arrays

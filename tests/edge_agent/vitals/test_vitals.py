@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from lineside.errors import StorageError
+from lineside.image import Frame, shrink
 from lineside_agent.vitals import KINDS, Kind, Vitals
 from tests.support.belt import blurred, moved, times
 from tests.support.hours import FAULTS, PERIOD_NS, Sets, Watcher, healthy
@@ -201,6 +203,63 @@ def test_frames_of_another_size_begin_anew(watcher: Watcher) -> None:
         assert watcher.vitals.look(larger, mono_ns=10**13 + step * PERIOD_NS) is None
 
 
+def small(frame: Frame) -> Frame:
+    """A frame at half its size."""
+    return shrink(frame, 2)
+
+
+def test_what_is_known_of_a_size_is_known_again_when_that_is_back(
+    sets: Sets, learned: bytes
+) -> None:
+    watcher = Watcher(sets.belt(1, seed=5), learned)
+    for _ in range(30):  # as until a model is loaded
+        assert not watcher.watch(small(watcher.belt.frame()))
+    kept = watcher.vitals.learned()
+    assert kept is not None
+    for vitals in (watcher.vitals, Vitals(kept)):  # the same process, and the next
+        watcher.vitals, watcher.belt.spoil = vitals, None
+        for _ in range(30):
+            assert not watcher.watch(watcher.belt.frame())
+        watcher.belt.spoil = moved(40, 30)
+        found = [watcher.watch(watcher.belt.frame()) for _ in range(30)]
+        assert found[-1] == {"moved"}
+
+
+def test_what_is_known_of_two_sizes_is_saved(sets: Sets, learned: bytes) -> None:
+    watcher = Watcher(sets.belt(1, seed=5), learned)
+    for _ in range(LEARN):
+        assert not watcher.watch(small(watcher.belt.frame()))
+    for change in (small, lambda frame: frame, small):
+        kept = watcher.vitals.learned()
+        watcher.vitals, watcher.belt.spoil = Vitals(kept), None
+        for _ in range(30):
+            assert not watcher.watch(change(watcher.belt.frame()))
+        watcher.belt.spoil = moved(40, 30)
+        found = [watcher.watch(change(watcher.belt.frame())) for _ in range(30)]
+        assert found[-1] == {"moved"}
+    for side in range(100, 110):  # no more than two are kept
+        watcher.watch(np.zeros((side, side, 3), np.uint8))
+        kept = watcher.vitals.learned()
+        assert kept is not None
+        assert len(kept) < 600_000
+
+
+@pytest.mark.parametrize("kind", ["moved", "blurred"])
+def test_a_fault_lasts_in_pictures_of_another_size(watcher: Watcher, kind: Kind) -> None:
+    watcher.belt.spoil = moved(40, 30) if kind == "moved" else blurred(4)
+    for _ in range(40):
+        found = watcher.watch(watcher.belt.frame())
+    assert found == {kind}
+    for _ in range(LEARN):  # what is fixed is not known in it, so nothing says that it is over
+        assert watcher.watch(small(watcher.belt.frame())) == {kind}
+    watcher.belt.spoil = None
+    for _ in range(200):
+        found = watcher.watch(watcher.belt.frame())
+    assert not found
+    for _ in range(LEARN):
+        assert not watcher.watch(small(watcher.belt.frame()))
+
+
 def test_a_camera_that_was_aimed_anew_on_purpose_can_be_forgotten(watcher: Watcher) -> None:
     watcher.belt.spoil = moved(40, 30)
     for _ in range(30):
@@ -224,6 +283,22 @@ def spoiled(learned: bytes) -> Iterator[bytes]:
     yield learned[: len(learned) // 2]
     middle = len(learned) // 2
     yield learned[:middle] + bytes(200) + learned[middle + 200 :]
+
+
+def test_damage_to_what_was_learned_of_the_size_before_is_found_at_once(
+    sets: Sets, learned: bytes
+) -> None:
+    vitals = Vitals(learned)
+    vitals.look(small(sets.belt(1).frame()), mono_ns=1)
+    kept = vitals.learned()
+    assert kept is not None
+    with np.load(io.BytesIO(kept)) as arrays:
+        entries = dict(arrays)
+    entries["before/means"] = entries["before/means"][:, 1:]
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **entries)
+    with pytest.raises(StorageError, match=r"expected means of \(3, 90, 160\), got \(3, 89, 160\)"):
+        Vitals(packed.getvalue())
 
 
 def test_what_was_learned_and_is_damaged_is_refused_in_one_line(learned: bytes) -> None:
