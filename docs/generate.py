@@ -90,7 +90,9 @@ def _kind(value: dict[str, Any]) -> str:
     if value.get("type") == "array":
         return _list_kind(value)
     kind = str(value.get("type", "anything"))
-    low, high = value.get("minimum", value.get("exclusiveMinimum")), value.get("maximum")
+    low, above, high = (value.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
+    if above is not None:
+        return f"{kind} above {above:g}" + ("" if high is None else f", at most {high:g}")
     if low is None:
         return kind
     return f"{kind}, {low:g} or more" if high is None else f"{kind}, {low:g} to {high:g}"
