@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -10,7 +12,13 @@ import msgspec
 from lineside.errors import SettingsError
 from lineside.settings.complaints import readable
 from lineside.settings.logins import hide_login
-from lineside.settings.tables import DOUBTS, CameraSettings, MqttSettings, Settings
+from lineside.settings.tables import (
+    DOUBTS,
+    CameraSettings,
+    MqttSettings,
+    Settings,
+    StreamSettings,
+)
 
 
 def check_settings(settings: Settings) -> None:
@@ -33,12 +41,39 @@ def check_settings(settings: Settings) -> None:
                 _refuse(
                     f"[[stream]] {stream.name!r}: no {kind} {wanted!r}, there is {', '.join(known)}"
                 )
+        _check_trigger(stream)
     for camera in settings.camera:
         _check_camera(camera)
     cameras = [stream.camera for stream in settings.stream]
     for twice in sorted({c for c in cameras if cameras.count(c) > 1}):
         _refuse(
             f"[[stream]]: camera {twice!r} is used by two streams; give each stream its own camera"
+        )
+
+
+def check_files(settings: Settings) -> None:
+    """Refuse two tables that write to one file.
+
+    Args:
+        settings: with absolute paths.
+
+    Raises:
+        SettingsError: naming the file.
+    """
+    if os.path.realpath(settings.outbox.path) == os.path.realpath(settings.audit.path):
+        _refuse(
+            f"outbox.path and audit.path are the same file, {settings.outbox.path!r}: "
+            "give each its own"
+        )
+
+
+def _check_trigger(stream: StreamSettings) -> None:
+    """Refuse an interval that is none."""
+    kind, _, seconds = stream.trigger.partition(":")
+    if kind == "interval" and (float(seconds) <= 0 or math.isinf(float(seconds))):
+        _refuse(
+            f"[[stream]] {stream.name!r}: trigger {stream.trigger!r}: more than 0 and a finite "
+            "number of seconds is expected, such as 'interval:0.5'; 'frame' makes each frame a part"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from lineside.errors import SettingsError
-from lineside.settings.checks import check_mqtt, check_settings
+from lineside.settings.checks import check_files, check_mqtt, check_settings
 from lineside.settings.complaints import readable
 from lineside.settings.tables import Settings, StreamSettings
 
@@ -49,10 +49,12 @@ def parse_settings(text: str, *, folder: Path, name: str = "config") -> Settings
     try:
         check_settings(settings)
         check_mqtt(settings.mqtt)
+        settings = _absolute(settings, folder)
+        check_files(settings)
     except SettingsError as error:
         msg = f"{name}: {error}"
         raise SettingsError(msg) from error
-    return _absolute(settings, folder)
+    return settings
 
 
 def read_settings(path: Path) -> Settings:

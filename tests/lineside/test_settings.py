@@ -113,6 +113,22 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
             "stream[0].trigger: Expected `str` matching regex",
         ),
         (
+            "[[model]]",
+            STREAM + 'trigger = "interval:0.0"\n[[model]]',
+            "'a': trigger 'interval:0.0': more than 0 and a finite number of seconds is expected",
+        ),
+        (
+            "[[model]]",
+            STREAM + f'trigger = "interval:{"9" * 400}"\n[[model]]',
+            "9': more than 0 and a finite number of seconds",
+        ),
+        ("[[model]]", STREAM + 'trigger = "interval:-1"\n[[model]]', "got 'interval:-1'"),
+        (
+            "[[model]]",
+            '[outbox]\npath = "state/../kept"\n[audit]\npath = "/srv/station/kept"\n[[model]]',
+            "outbox.path and audit.path are the same file, '/srv/station/state/../kept'",
+        ),
+        (
             '"images:photos"',
             '"images:photos"\ncontrols = {gain = 2}',
             "[[camera]] 'top': controls can be set of v4l2: cameras only, got 'images:photos'",
