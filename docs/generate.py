@@ -90,12 +90,17 @@ def _kind(value: dict[str, Any]) -> str:
     if value.get("type") == "array":
         return _list_kind(value)
     kind = str(value.get("type", "anything"))
+    return kind + _limits(value)
+
+
+def _limits(value: dict[str, Any]) -> str:
+    """From where to where a number goes."""
     low, above, high = (value.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
     if above is not None:
-        return f"{kind} above {above:g}" + ("" if high is None else f", at most {high:g}")
+        return f" above {above:g}" + ("" if high is None else f", at most {high:g}")
     if low is None:
-        return kind
-    return f"{kind}, {low:g} or more" if high is None else f"{kind}, {low:g} to {high:g}"
+        return ""
+    return f", {low:g} or more" if high is None else f", {low:g} to {high:g}"
 
 
 def _list_kind(value: dict[str, Any]) -> str:

@@ -107,8 +107,7 @@ class LoadedModel(Struct, kw_only=True):
 
 
 class Latency(Struct, kw_only=True):
-    """Where the time went, in milliseconds. For a `no_read` without a frame it is counted from the
-    trigger on, since nothing was captured."""
+    """Where the time went, in ms; where there is no frame, from the trigger instead of capture."""
 
     queue: float
     """From capture to the start of the work."""
@@ -193,8 +192,8 @@ class Status(Struct, kw_only=True):
     state: Literal["online", "offline", "degraded"]
     reasons: list[str] = []
     """Why it is degraded (`camera_starting:CAMERA`: no frame yet; `camera_lost:CAMERA`,
-    `camera_fault:CAMERA:FAULT`, `stream_failed:STREAM`, `outbox:WHY`, `results_refused:WHY`, `model_fallback:MODEL`,
-    `no_model:MODEL`, `paused:STREAM`) or offline (`stopped`, `connection_lost`)."""
+    `camera_fault:CAMERA:FAULT`, `stream_failed:STREAM`, `outbox:WHY`, `results_refused:WHY`,
+    `model_fallback:MODEL`, `no_model:MODEL`, `paused:STREAM`) or offline (`stopped`, `connection_lost`)."""
     delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
     """`unconfirmed`: over MQTT 3.1.1 and the station can't hear its own results back."""
     version: str
