@@ -136,9 +136,9 @@ class CameraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     status."""
     doubts: list[Check] | None = None
     """The faults with which each part is a `no_read`. Left out: `black`, `overexposed` and
-    `frozen`, as far as they are among `checks`. Where one of these three is not, a picture that
-    shows it by itself gives no verdict, and that is no fault however long it lasts: for a light
-    that flashes with the trigger."""
+    `frozen`, as far as they are among `checks`. Where one of these three is named here and not
+    in `checks`, a picture that shows it by itself gives no verdict, and that is no fault however
+    long it lasts: for a light that flashes with the trigger."""
 
     @property
     def looked_for(self) -> tuple[Check, ...]:
