@@ -22,19 +22,24 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """A picture of more bytes than this is refused before it is looked at."""
 
 
-def jpeg_size(data: bytes | bytearray | memoryview, *, name: str = "frame") -> tuple[int, int]:
+def jpeg_size(
+    data: bytes | bytearray | memoryview, *, name: str = "frame", strict: bool = True
+) -> tuple[int, int]:
     """Height and width that a JPEG's header says, in pixels, before any EXIF rotation.
 
     Args:
         data: the bytes.
         name: what to call it in an error.
+        strict: whether to refuse a header that the decoder warns of, such as one with stray bytes
+            between its markers.
 
     Raises:
-        ImageError: no JPEG, or a damaged header.
+        ImageError: no JPEG, a damaged header, or a sampling of its colours that is none of the
+            usual ones.
     """
     simplejpeg = require("simplejpeg", extra="agent")
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=True)
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=strict)
     except ValueError as error:
         msg = f"{name}: no JPEG, or its header is damaged ({_line(error)}; {len(data)} bytes)"
         raise ImageError(msg) from error

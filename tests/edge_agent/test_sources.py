@@ -345,3 +345,19 @@ def test_images_are_decoded_as_far_reduced_as_allowed(tmp_path: Path, turned: in
     shot = take(source)
     assert shot.frame is not None
     assert (shot.reduced, shot.whole, shot.size) == (1, None, shot.frame.shape[:2])
+
+
+def test_a_header_that_training_accepts_is_no_reason_to_refuse_an_image(tmp_path: Path) -> None:
+    jpeg = encoded(colourful(121, 163), "JPEG", subsampling=0)
+    first = 4 + int.from_bytes(jpeg[4:6], "big")  # where the first segment ends
+    (tmp_path / "stray.jpg").write_bytes(jpeg[:first] + b"ab" + jpeg[first:])
+    sampling = jpeg.index(b"\xff\xc0") + 11
+    rare = jpeg[:sampling] + b"\x31" + jpeg[sampling + 1 :]  # three times as fine across
+    (tmp_path / "rare.jpg").write_bytes(rare)
+    source = make_source(CameraSettings(name="cam0", source=f"images:{tmp_path}"))
+    source.open()
+    source.reduce = 2
+    for size in ((122, 164), (121, 163)):
+        shot = take(source)
+        assert shot.problem is None
+        assert (shot.reduced, shot.size) == (2, size)

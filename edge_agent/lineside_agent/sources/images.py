@@ -72,7 +72,14 @@ def _read(file: Path) -> bytes:
 
 
 def _whole(data: bytes, frame: Frame, reduced: int) -> tuple[int, int]:
-    """Height and width of the picture that a reduced frame shows, turned as its EXIF says."""
-    height, width = jpeg_size(data, name="image")
+    """Height and width of the picture that a reduced frame shows, turned as its EXIF says.
+
+    What was decoded is looked at, whatever is wrong with the header: then the sides are those of
+    the frame times the reduction, less than that too long.
+    """
+    try:
+        height, width = jpeg_size(data, name="image", strict=False)
+    except ImageError:
+        return frame.shape[0] * reduced, frame.shape[1] * reduced
     as_stored = (-(-height // reduced), -(-width // reduced)) == frame.shape[:2]
     return (height, width) if as_stored else (width, height)
