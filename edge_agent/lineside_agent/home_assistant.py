@@ -204,6 +204,7 @@ class HomeAssistant:
         self._announced: Announced = {}
         self._changed = False  # what is on disk is not what is announced
         self._unsaid = False
+        self._on_way: set[str] = set()  # topics: the client sends again what was not confirmed
         self._write_at = 0.0
 
     def start(self) -> None:
@@ -249,14 +250,20 @@ class HomeAssistant:
         """Announce the station, and clear what is at this broker and not wanted any more."""
         self._unsaid = False
         for topic, known in self._announced.get(self._broker, {}).items():
+            if topic in self._on_way:
+                continue
             payload = description(self._settings, known) if topic == self._topic else b""
             done = partial(self._answered, topic)
             try:
                 self._send(Outgoing(topic, payload, retain=True, on_done=done))
             except BrokerError as error:  # too much waits already: the next connection's matter
                 log.warning("Home Assistant is told later: %s", error)
+            else:
+                self._on_way.add(topic)  # its answer waits for the lock, which is ours
 
     def _answered(self, topic: str, delivery: Delivery) -> None:
+        with self._lock:
+            self._on_way.discard(topic)
         if not delivery.ok:
             log.warning("the broker refuses %s (%s): may we write there?", topic, delivery.reason)
         elif topic != self._topic:

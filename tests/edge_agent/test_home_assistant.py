@@ -14,6 +14,7 @@ from lineside.settings import MqttSettings, Settings
 from lineside_agent.home_assistant import FILE, HomeAssistant
 from tests.support.broker import Mosquitto, wait_for
 from tests.support.home import ON, components, settings
+from tests.support.requests import Outside
 
 TOPIC = "homeassistant/device/ulm/press4/config"
 
@@ -149,6 +150,42 @@ def test_a_lost_broker_is_told_again(tmp_path: Path, broker: Mosquitto) -> None:
         broker.start()
         wait_for(lambda: station.client.connected)
     assert list(retained(broker.url)) == [TOPIC]
+
+
+def test_what_is_on_its_way_is_not_said_again_at_each_connection(tmp_path: Path) -> None:
+    """As with a broker that drops us each time before it confirms anything."""
+    outside = Outside()
+    outside.holding = True
+    announcer = HomeAssistant(settings(tmp_path), "broker:1883", outside.publish)
+    announcer.start()
+    for _ in range(10):
+        announcer.greet()
+    assert [message.topic for message in outside.sent] == [TOPIC]
+    outside.acknowledge(outside.sent[0])
+    announcer.greet()
+    assert [message.topic for message in outside.sent] == [TOPIC, TOPIC]
+    off = HomeAssistant(settings(tmp_path, mqtt=""), "broker:1883", outside.publish)
+    off.start()
+    for _ in range(10):
+        off.greet()
+    assert [message.payload for message in outside.sent[2:]] == [b""]
+    outside.acknowledge(outside.sent[2])
+    off.greet()
+    assert len(outside.sent) == 3
+
+
+def test_what_the_client_had_no_room_for_is_said_at_the_next_connection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside = Outside()
+    outside.holding = outside.full = True
+    announcer = HomeAssistant(settings(tmp_path), "broker:1883", outside.publish)
+    announcer.start()
+    announcer.greet()
+    assert "Home Assistant is told later: 10000 messages wait already" in caplog.messages
+    outside.full = False
+    announcer.greet()
+    assert [message.topic for message in outside.sent] == [TOPIC]
 
 
 @pytest.mark.broker
