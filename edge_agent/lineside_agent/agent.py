@@ -16,6 +16,7 @@ from lineside.extras import require
 from lineside.settings import Settings
 from lineside_agent.sources import Source, make_source
 from lineside_agent.station import Station
+from lineside_agent.supervision import Notifier
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Agent:
             StorageError: the outbox is used by another agent, or at the end results could not
                 be written.
         """
+        # Before any child is started: it would inherit whom to notify.
+        notifier = Notifier.from_environment()
         with contextlib.ExitStack() as opened:
             # Cameras open while models load: both take their time.
             for name in dict.fromkeys(stream.camera for stream in self._settings.stream):
@@ -78,7 +81,7 @@ class Agent:
                 self._sources[name].open()
             # Streams share the cores: OpenCV's own threads would only wait for each other.
             require("cv2", extra="runtime").setNumThreads(1)
-            station = Station(self._settings, self.boot, self._sources)
+            station = Station(self._settings, self.boot, self._sources, notifier)
             station.open()
             opened.pop_all()
         try:

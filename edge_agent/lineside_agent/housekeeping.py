@@ -30,6 +30,7 @@ class Housekeeping:
 
     Attributes:
         told: losses up to this number are being told by an event on its way.
+        lost: how many results went before the broker had them.
     """
 
     def __init__(self, settings: OutboxSettings, room: Room, publisher: Publisher) -> None:
@@ -40,6 +41,7 @@ class Housekeeping:
         self._bite = min(MAX_PRUNE, max(16, room.wal_pages))
         self._short = False
         self.told = 0
+        self.lost = 0
 
     def pressing(self, outbox: Outbox) -> bool:
         """Whether there is too much, so that deleting should go on."""
@@ -110,4 +112,6 @@ class Housekeeping:
             if free or len(ids) < limit:
                 break
             limit += count
-        return outbox.lose(free, told=self.told).results if free else 0
+        lost = outbox.lose(free, told=self.told).results if free else 0
+        self.lost += lost
+        return lost

@@ -227,6 +227,11 @@ class Keeper:
         return outbox.kept if outbox is not None else 0
 
     @property
+    def lost(self) -> int:
+        """How many results of this and earlier boots went for want of room, not published."""
+        return self._housekeeping.lost
+
+    @property
     def bytes(self) -> int:
         """What the outbox's files use of the disk."""
         reserve = self._room.reserve if self._room.held else 0

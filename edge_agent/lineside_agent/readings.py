@@ -85,7 +85,11 @@ class Readings:
                 for s in self._streams
             ],
             outbox=OutboxReading(
-                keeper.pending, keeper.kept, keeper.bytes, writable=keeper.problem is None
+                keeper.pending,
+                keeper.kept,
+                keeper.bytes,
+                writable=keeper.problem is None,
+                lost=keeper.lost,
             ),
             broker=BrokerReading(
                 client.connected, client.connections, self._publisher.refused, client.fault

@@ -72,8 +72,8 @@ def cut_off(boot: str, streams: Sequence[Known], settings: OutboxSettings) -> Re
     return Report(
         "cut_off",
         f"boot {boot} ended without a stop: {most} untriggered results of its last moments are "
-        f"missing (if the disk stood still at that time, up to {settings.waiting}), and "
-        f"{unanswered} accepted triggers were unanswered",
+        f"missing (if the disk stood still at that time, up to {settings.waiting}); "
+        f"accepted triggers that had no answer and get their no_read now: {unanswered}",
         {
             "cut_off": boot,
             "commit_ms": settings.commit_ms,

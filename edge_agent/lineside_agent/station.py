@@ -31,6 +31,7 @@ class Station:
         settings: of the station.
         boot: the UUID of this start.
         sources: by camera, open.
+        notifier: of the service manager.
 
     Attributes:
         streams: one for each `[[stream]]`.
@@ -42,9 +43,10 @@ class Station:
         MissingExtraError: no engine is installed, or `cryptography` where a key is trusted.
     """
 
-    def __init__(self, settings: Settings, boot: str, sources: Mapping[str, Source]) -> None:
-        # Before any child is started: it would inherit whom to notify.
-        self._notifier = Notifier.from_environment()
+    def __init__(
+        self, settings: Settings, boot: str, sources: Mapping[str, Source], notifier: Notifier
+    ) -> None:
+        self._notifier = notifier
         mqtt, who = settings.mqtt, settings.station
         echo = mqtt.protocol == "3.1.1"
         self._topics = topics = Topics(who.site, who.name, mqtt.prefix)

@@ -107,6 +107,11 @@ class Source(ABC):
         return "ended" if self._ended else "ok"
 
     @property
+    def starting(self) -> bool:
+        """Whether no frame has come yet since it was opened, and nothing is known to be wrong."""
+        return False
+
+    @property
     def trouble(self) -> str | None:
         """Why no frames come, in one line; None if they do."""
         return None

@@ -50,6 +50,11 @@ class LiveSource(Source):
 
     @property
     @override
+    def starting(self) -> bool:
+        return not self.moved and self.trouble is None
+
+    @property
+    @override
     def trouble(self) -> str | None:
         supervisor = self._supervisor
         return f"camera {self.name!r} is not open" if supervisor is None else supervisor.trouble

@@ -79,12 +79,14 @@ class OutboxReading:
         kept: results on disk, confirmed or not.
         bytes: that its files take.
         writable: whether it can be written just now.
+        lost: results that were deleted before the broker had them, since the agent started.
     """
 
     pending: int
     kept: int
     bytes: int
     writable: bool
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,8 @@ def _of_delivery(outbox: OutboxReading, broker: BrokerReading) -> Iterator[Metri
     yield _gauge("lineside_outbox_kept", "Results on disk, confirmed or not", outbox.kept)
     yield _gauge("lineside_outbox_bytes", "Bytes that the outbox takes on disk", outbox.bytes)
     yield _gauge("lineside_outbox_writable", "0: results wait in memory", outbox.writable)
+    about = "Results that were deleted before the broker had them, for want of room"
+    yield _labelled("Counter", "lineside_results_lost", about, (), [((), outbox.lost)])
     yield _gauge("lineside_broker_connected", "1: the broker is there", broker.connected)
     yield _labelled(
         "Counter", "lineside_broker_connections", "Connections made", (), [((), broker.connections)]

@@ -59,7 +59,7 @@ def snapshot(*, device: Device | None = None, fault: str | None = "cert_not_yet_
                 "cam0", up=False, dropped=7, reconnects=5, faults={"lost": 2, "frozen": 1}
             )
         ],
-        outbox=OutboxReading(pending=11, kept=400, bytes=65536, writable=True),
+        outbox=OutboxReading(pending=11, kept=400, bytes=65536, writable=True, lost=8),
         broker=BrokerReading(connected=False, connections=4, refusals=6, fault=fault),
         watchdog=WatchdogReading(
             age_s=1.5, still_s={"outbox": 0.25, "stream:top": 31.0}, limit_s=60
@@ -148,6 +148,7 @@ def test_every_counter_is_on_the_page(serve: Callable[[Callable[[], Snapshot]], 
         "lineside_outbox_kept": 400,
         "lineside_outbox_bytes": 65536,
         "lineside_outbox_writable": 1,
+        "lineside_results_lost_total": 8,
         "lineside_broker_connected": 0,
         "lineside_broker_connections_total": 4,
         "lineside_publish_refusals_total": 6,

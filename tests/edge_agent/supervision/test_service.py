@@ -40,6 +40,16 @@ def metrics(port: int) -> dict[str, float]:
     return {sample.name: sample.value for family in families for sample in family.samples}
 
 
+def children_of(pid: int) -> list[Path]:
+    """Its processes, as folders of /proc."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if f"\nPPid:\t{pid}\n" in (process / "status").read_text():
+                found.append(process)
+    return found
+
+
 @pytest.mark.broker
 def test_the_agent_says_that_it_is_ready_alive_and_stopping(
     tmp_path: Path,
@@ -62,6 +72,12 @@ def test_the_agent_says_that_it_is_ready_alive_and_stopping(
         with AgentProcess(config) as agent:
             assert words(heard) == "READY=1\nSTATUS=looking: top"
             assert [words(heard) for _ in range(3)] == ["WATCHDOG=1"] * 3
+            # None of its processes has inherited whom to notify.
+            assert agent.process is not None
+            children = children_of(agent.process.pid)
+            assert children
+            for child in children:
+                assert b"NOTIFY_SOCKET" not in (child / "environ").read_bytes()
             now = metrics(port)
             assert now["lineside_broker_connected"] == 1
             assert now["lineside_latency_seconds_count"] > 0
