@@ -17,7 +17,7 @@ from typing import Final
 from lineside.bundle import Bundle
 from lineside.errors import BrokerError, CameraError, LinesideError
 from lineside.files import storage_error
-from lineside.image import check_frame, largest_reduction
+from lineside.image import check_frame, is_enough, largest_reduction
 from lineside.inspector import Inspector
 from lineside.manifest import Manifest
 from lineside.messages import Event, encode
@@ -131,12 +131,14 @@ def _camera(camera: CameraSettings, inspector: Inspector | None, stream: StreamS
 def _too_few(manifest: Manifest, picture: tuple[int, int]) -> str:
     """That too few pixels are left of a picture, of this height and width, once it is reduced."""
     spec, size = manifest.preprocess, manifest.input_size
-    best = largest_reduction([picture], spec, size)
-    if spec.decode.reduce <= best:
+    reduce = spec.decode.reduce
+    seen = picture if spec.crop is None else (spec.crop[3], spec.crop[2])
+    if reduce == 1 or is_enough(seen, reduce, spec.resize, size):
         return ""
-    height, width = (-(-side // spec.decode.reduce) for side in picture)
+    height, width = (-(-side // reduce) for side in seen)
+    best = largest_reduction([picture], spec, size)
     return (
-        f"; its model was trained with --reduce {spec.decode.reduce}: that leaves {width}x{height} "
+        f"; its model was trained with --reduce {reduce}: that leaves {width}x{height} "
         f"pixels of what it looks at, less than its {size[1]}x{size[0]}; --reduce {best} would do"
     )
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lineside.image import Box
 from lineside.settings import read_settings
 from lineside_agent.capture.line import Fault, Wish, ask
 from lineside_agent.check import Finding, check_station
+from tests.support import models
 from tests.support.broker import Mosquitto
+from tests.support.bundles import edit_manifest
 from tests.support.command import lineside
 from tests.support.line import plain_pictures
+from tests.support.pictures import colourful, encoded
 from tests.support.station import write_config
 
 
@@ -119,3 +124,37 @@ def test_check_finds_nothing_wrong_with_good_pictures_and_counts_those_that_are_
     )
     assert dark is not None
     assert dark[1] == dark[2]
+
+
+@pytest.mark.parametrize(
+    ("reduce", "crop", "words"),
+    [
+        (1, None, ""),
+        (2, None, ""),  # 20 x 9: less than training would choose, and enough
+        (4, None, "--reduce 4: that leaves 10x5 pixels of what it looks at, less than its 8x8; "),
+        (2, (4, 2, 15, 12), "--reduce 2: that leaves 8x6 pixels of what it looks at, less than "),
+        (1, (4, 2, 6, 6), ""),  # it was trained with so little
+    ],
+)
+def test_check_says_where_too_little_is_left_of_a_reduced_picture(
+    tmp_path: Path, reduce: int, crop: Box | None, words: str
+) -> None:
+    models.plain(tmp_path / "bundle", crop=crop)
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["inputs"][0]["preprocess"].update(decode={"reduce": reduce}, resize="stretch")
+
+    edit_manifest(tmp_path / "bundle", change)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(encoded(colourful(18, 40), "JPEG"))
+    config = write_config(
+        tmp_path, url="mqtt://127.0.0.1:1", bundle=tmp_path / "bundle", source=f"images:{photos}"
+    )
+    lines = [finding.line for finding in check_station(read_settings(config), broker=False)]
+    said = next(line for line in lines if line.startswith("gives frames of 40x18 pixels"))
+    if words:
+        assert f"; its model was trained with {words}" in said
+        assert said.endswith("; --reduce 1 would do")
+    else:
+        assert "--reduce" not in said
