@@ -93,7 +93,8 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     default="1",
     show_default=True,
     help="Decode JPEGs at 1/2, 1/4 or 1/8 of their size, here and on the device: several times "
-    "faster. auto: the most that leaves every photo at least 1.2 times the size of the model's input.",
+    "faster. auto: the most that leaves every photo at least 1.2 times as large as the model's "
+    "input.",
 )
 @click.option(
     "--epochs",
