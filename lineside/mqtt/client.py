@@ -301,9 +301,9 @@ class MqttClient:
             self._call(message.on_done, Delivery(ok=info.rc == 0, reason=info.rc.name))
 
     def _drop_qos0(self) -> None:
-        kept = [message for message in self._queue if message.qos > 0]
-        self._queue.clear()
-        self._queue.extend(kept)
+        # Others append meanwhile, so it is not iterated over; what they append stays behind.
+        waiting = [self._queue.popleft() for _ in range(len(self._queue))]
+        self._queue.extendleft([message for message in reversed(waiting) if message.qos > 0])
 
     def _ended_line(self, *, welcomed: bool) -> str:
         code, reason = self._closing
