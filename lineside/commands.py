@@ -16,10 +16,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lineside.errors import MessageError
+from lineside.settings import readable
 from lineside.topics import NAME_PATTERN
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Op = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$(?!\n)")]
+Op = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,63}$(?!\n)",
+        extra={"expected": "the name of an op, such as replay,"},
+    ),
+]
 
 MAX_COMMAND_BYTES: Final = 16 * 1024
 """A command longer than this is refused before it is parsed."""
@@ -97,8 +104,19 @@ def decode_command(payload: bytes) -> Command:
         raise MessageError(msg)
     try:
         return _COMMANDS.decode(payload)
+    except msgspec.ValidationError as error:
+        raise MessageError(one_line(f"command is refused: {_words(error, payload)}")) from error
     except _UNREADABLE as error:
         raise MessageError(one_line(f"command is refused: {error}")) from error
+
+
+def _words(error: msgspec.ValidationError, payload: bytes) -> str:
+    """What is wrong with a command, in words."""
+    try:
+        raw = msgspec.json.decode(payload)
+    except _UNREADABLE:  # further on it is not even JSON
+        return str(error)
+    return readable(str(error), raw, Command)
 
 
 def read_sender(payload: bytes) -> Sender | None:

@@ -13,6 +13,7 @@ types and contradictions are refused, naming the key. Relative paths are relativ
 from __future__ import annotations
 
 from lineside.settings.checks import check_mqtt
+from lineside.settings.complaints import meant, readable
 from lineside.settings.logins import hide_login
 from lineside.settings.reading import parse_settings, read_settings
 from lineside.settings.tables import (
@@ -49,6 +50,8 @@ __all__ = [
     "StreamSettings",
     "check_mqtt",
     "hide_login",
+    "meant",
     "parse_settings",
     "read_settings",
+    "readable",
 ]

@@ -68,8 +68,17 @@ def read_settings(path: Path) -> Settings:
             msg = f"{path}: larger than {MAX_CONFIG_BYTES} bytes, that is no configuration"
             raise SettingsError(msg)
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} can't be read: {error}"
+    except FileNotFoundError as error:
+        msg = f"{path}: no such file; name the station's configuration, such as station.toml"
+        raise SettingsError(msg) from error
+    except IsADirectoryError as error:
+        msg = f"{path} is a folder; name the configuration file in it"
+        raise SettingsError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"{path} can't be read: it is no UTF-8 text"
+        raise SettingsError(msg) from error
+    except OSError as error:
+        msg = f"{path} can't be read: {error.strerror or error}"
         raise SettingsError(msg) from error
     return parse_settings(text, folder=path.absolute().parent, name=str(path))
 

@@ -162,7 +162,13 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The name of a `[[camera]]`; each stream has its own."""
     model: Name
     """The name of a `[[model]]`."""
-    trigger: Annotated[str, Meta(pattern=r"^(frame|command|interval:\d+(\.\d+)?)$(?!\n)")] = "frame"
+    trigger: Annotated[
+        str,
+        Meta(
+            pattern=r"^(frame|command|interval:\d+(\.\d+)?)$(?!\n)",
+            extra={"expected": "frame, command or interval:SECONDS"},
+        ),
+    ] = "frame"
     """`frame`: each frame is a part. `interval:SECONDS`: one part every so many seconds.
     `command`: a part is there when the command `trigger` says so."""
     queue: Annotated[int, Meta(ge=1, le=10_000)] = 16

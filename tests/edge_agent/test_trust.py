@@ -97,4 +97,4 @@ def test_a_key_that_is_no_text_but_a_number(folder: Path, tmp_path: Path) -> Non
     config = station(tmp_path, folder, "x")
     config.write_text(config.read_text().replace('trust = "x"', "trust = 1"))
     done = lineside("agent", "run", config, ok=False)
-    assert "model[0].trust: Expected `str`, got 1" in done.stderr
+    assert "model[0].trust: a text is expected, got 1" in done.stderr

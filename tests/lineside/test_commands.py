@@ -52,20 +52,23 @@ def test_a_newer_sender_is_understood() -> None:
         (b"", "truncated"),
         (b"replay!", "malformed"),
         (b"\xff\xfe", "malformed"),
-        (b"[]", "Expected `object`, got `array`"),
-        (change(schema="lineside.command/2"), "Invalid enum value 'lineside.command/2'"),
-        (change(id=7), "Expected `str`, got `int` - at `$.id`"),
-        (change(id="a b"), "$.id"),
-        (change(id="r\n"), "$.id"),
-        (change(id="x" * 65), "$.id"),
-        (change(requester="a/b"), "$.requester"),
-        (change(requester="#"), "$.requester"),
-        (change(op="Rm -rf"), "$.op"),
-        (change(expires_s=0), "> 0.0"),
-        (change(expires_s=1e9), "<= 3600.0"),
-        (change(expires_s=True), "Expected `float`, got `bool`"),
-        (change(args=[1]), "Expected `object`, got `array` - at `$.args`"),
-        (b'{"op":"replay"}', "missing required field `id`"),
+        (b"[]", "a table of keys is expected, got a list of 0"),
+        (
+            change(schema="lineside.command/2"),
+            "lineside.command/1 is expected, got 'lineside.command/2'",
+        ),
+        (change(id=7), "id: a text is expected, got 7"),
+        (change(id="a b"), "id: 1 to 64 of the characters A-Z a-z 0-9 _ - is expected, got 'a b'"),
+        (change(id="r\n"), "id: 1 to 64"),
+        (change(id="x" * 65), "id: 1 to 64"),
+        (change(requester="a/b"), "requester: 1 to 64"),
+        (change(requester="#"), "requester: 1 to 64"),
+        (change(op="Rm -rf"), "op: the name of an op, such as replay, is expected, got 'Rm -rf'"),
+        (change(expires_s=0), "a number of more than 0 and at most 3600 is expected, got 0"),
+        (change(expires_s=1e9), "at most 3600"),
+        (change(expires_s=True), "expires_s: a number is expected, got true"),
+        (change(args=[1]), "args: a table of keys is expected, got a list of 1"),
+        (b'{"op":"replay"}', "'id' is missing"),
         (b'{"args":{"a":' + b"[" * 7000 + b"]" * 7000 + b"}}", "recursion"),
         (b" " * 10_000_000, "10000000 bytes is refused: at most 16384"),
     ],
@@ -84,7 +87,8 @@ def test_what_a_refusal_quotes_is_cut_off() -> None:
     with pytest.raises(MessageError) as refused:
         decode_command(change(schema="x\n\x1b[31m" + "y" * 10_000))
     assert str(refused.value).isprintable()
-    assert len(str(refused.value)) == MAX_LINE
+    assert str(refused.value).endswith("y…")
+    assert len(str(refused.value)) < MAX_LINE
 
 
 def test_the_sender_of_a_refused_command_is_read_where_it_can_be() -> None:

@@ -87,10 +87,10 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
         ("[mqtt]", "[mqqt]", "unknown key 'mqqt', did you mean 'mqtt'?"),
         ("source =", "sorce =", "unknown key 'sorce' in camera[0], did you mean 'source'?"),
         ("", "health = 3\n", "unknown key 'health', did you mean 'health_s'?"),
-        ('name = "press4"', "", "station: Object missing required field `name`"),
+        ('name = "press4"', "", "station: 'name' is missing"),
         ("press4", "press#4", "station.name: 1 to 64 of the characters A-Z a-z 0-9 _ -"),
         ("press4", "press#4", "got 'press#4'"),
-        ('"ulm"', "7", "station.site: Expected `str`, got 7"),
+        ('"ulm"', "7", "station.site: a text is expected, got 7"),
         ("[[camera]]", "[camera]", "camera: a list is expected, so it is written [[camera]]"),
         ("mqtts://broker:8884", "http://x", "mqtts://HOST[:PORT] is expected, got 'http://x'"),
         ("mqtts://broker:8884", "mqtts://x:99999", "got 'mqtts://x:99999'"),
@@ -110,7 +110,7 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
         (
             "[[model]]",
             STREAM + 'trigger = "gpio"\n[[model]]',
-            "stream[0].trigger: Expected `str` matching regex",
+            "stream[0].trigger: frame, command or interval:SECONDS is expected, got 'gpio'",
         ),
         (
             "[[model]]",
@@ -151,12 +151,22 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
         (
             '"images:photos"',
             '"line:photos"\nchecks = ["dark"]',
-            "camera[0].checks[0]: Invalid enum value 'dark'",
+            "checks[0]: one of black, overexposed, frozen, blurred, moved is expected, got 'dark'",
         ),
         (
             '"images:photos"',
             '"line:photos"\nchecks = ["black"]\ndoubts = ["moved"]',
             "[[camera]] 'top': 'moved' is among doubts and not among checks",
+        ),
+        (
+            '"images:photos"',
+            '"line:photos"\nroi = [0, 0, 0, 9]',
+            "camera[0].roi[2]: a whole number of at least 1 is expected, got 0",
+        ),
+        (
+            '"images:photos"',
+            '"line:photos"\nroi = [0, 9]',
+            "camera[0].roi: a list of 4 is expected, got a list of 2",
         ),
         ("[station]", "[station", "is no TOML"),
     ],
@@ -238,8 +248,10 @@ def test_what_pictures_are_looked_at_for(
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no-such\.toml can't be read"):
+    with pytest.raises(SettingsError, match=r"no-such\.toml: no such file; name the"):
         read_settings(tmp_path / "no-such.toml")
+    with pytest.raises(SettingsError, match="is a folder; name the configuration file in it"):
+        read_settings(tmp_path)
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match=r"binary\.toml can't be read"):

@@ -48,6 +48,7 @@ from lineside.extras import require
 from lineside.files import write_file
 from lineside.image import Frame, decode
 from lineside.jpeg import decode_strict
+from lineside.settings import readable
 from lineside_agent.capture.backend import Backend, Grab, Room
 from lineside_agent.capture.wire import Order
 from lineside_agent.sources.images import SUFFIXES
@@ -261,6 +262,10 @@ class Line(Backend):
             self._wish_ns = changed_ns
         except FileNotFoundError:
             self._wish, self._wish_ns = Wish(), 0
+        except msgspec.ValidationError as error:
+            said = readable(str(error), msgspec.json.decode(path.read_bytes()), Wish)
+            msg = f"camera {self.order.camera!r}: {path}: {said}"
+            raise CameraError(msg) from error
         except msgspec.MsgspecError as error:
             msg = f"camera {self.order.camera!r}: {path}: {error}"
             raise CameraError(msg) from error

@@ -33,7 +33,7 @@ from lineside.commands import (
 )
 from lineside.errors import LinesideError, MessageError
 from lineside.mqtt import Incoming, Outgoing
-from lineside.settings import StationSettings
+from lineside.settings import StationSettings, meant
 from lineside.topics import NAME_PATTERN, Topics
 from lineside_agent.commands.answers import Answers
 from lineside_agent.commands.audit import Audit
@@ -159,8 +159,8 @@ class Desk:
         request = Request(command, message.mono_ns)
         op = self._ops.get(command.op)
         if op is None:
-            known = ", ".join(self._ops)
-            self._refuse(sender, message, f"unknown op {command.op!r}: one of {known} is expected")
+            hint = meant(command.op, self._ops) or f": one of {', '.join(self._ops)} is expected"
+            self._refuse(sender, message, f"unknown op {command.op!r}{hint}")
         elif request.expired:
             self._refuse(sender, message, EXPIRED)
         elif not self._quota.take(command.requester):

@@ -16,6 +16,7 @@ from msgspec import Struct
 from lineside.commands import Command, Response, encode, one_line
 from lineside.errors import MessageError
 from lineside.messages import MAX_MESSAGE_BYTES
+from lineside.settings import readable
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,11 @@ class Request:
         """
         try:
             return msgspec.convert(self.command.args, struct)
-        except (msgspec.ValidationError, RecursionError) as error:
+        except msgspec.ValidationError as error:
+            args = self.command.args
+            msg = f"args of {self.command.op} are refused: {readable(str(error), args, struct)}"
+            raise MessageError(msg) from error
+        except RecursionError as error:
             msg = f"args of {self.command.op} are refused: {error}"
             raise MessageError(msg) from error
 

@@ -214,7 +214,7 @@ def test_a_camera_that_is_not_there_yet_and_a_control_file_that_is_none(tmp_path
     assert source.trouble == f"camera 'cam0': no folder {tmp_path / 'later'}"
     plain_pictures(tmp_path / "later", 1)
     (tmp_path / "later" / CONTROL).write_text('{"fault": "explode"}')
-    wait_for(lambda: "Invalid enum value 'explode'" in (source.trouble or ""))
+    wait_for(lambda: "moved is expected, got 'explode'" in (source.trouble or ""))
     ask(tmp_path / "later", Wish())
     take(source, 10.0)
     source.close()

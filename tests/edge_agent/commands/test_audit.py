@@ -61,7 +61,7 @@ def test_what_was_done_and_what_was_refused(tmp_path: Path) -> None:
     }
     refused = read(tmp_path / "audit-refused.jsonl")
     assert [line["step"] for line in refused] == ["repeated", "refused", "refused"]
-    assert refused[1]["reason"] == "command is refused: Object missing required field `id`"
+    assert refused[1]["reason"] == "command is refused: 'id' is missing"
     assert (refused[1]["requester"], refused[1]["id"], refused[1]["bytes"]) == ("hmi", None, 31)
     assert refused[2]["reason"] == "unknown op 'reboot': one of echo is expected"
 

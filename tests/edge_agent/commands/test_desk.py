@@ -99,6 +99,12 @@ def test_all_outcomes_are_counted_from_zero_and_an_empty_message_is_none(counter
     assert counter.outside.sent == []
 
 
+def test_an_op_that_was_meant_is_named(counter: Counter) -> None:
+    assert counter.ask(command("ehco")).reason == "unknown op 'ehco', did you mean 'echo'?"
+    known = ": one of echo, hold, queue, fail, deny is expected"
+    assert (counter.ask(command("reboot")).reason or "").endswith(known)
+
+
 def test_ten_thousand_malformed_commands_leave_it_unmoved(counter: Counter, ops: Ops) -> None:
     began = time.monotonic()
     answered = floods = 0

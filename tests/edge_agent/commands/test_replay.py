@@ -213,19 +213,19 @@ def test_a_replay_full_of_holes_ends_early(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        ({"ranges": []}, "length >= 1"),
-        ({"ranges": [[1, 2]] * 101}, "length <= 100"),
+        ({"ranges": []}, "a list of at least 1 entries"),
+        ({"ranges": [[1, 2]] * 101}, "a list of at most 100 entries"),
         ({"ranges": [[5, 4]]}, "range [5, 4] is refused: its last number is below its first"),
-        ({"ranges": [[0, 4]]}, ">= 1"),
+        ({"ranges": [[0, 4]]}, "of at least 1"),
         ({"ranges": [[1, 10**30]]}, "refused"),
-        ({"ranges": [[1, 2, 3]]}, "length 2"),
+        ({"ranges": [[1, 2, 3]]}, "a list of 2 is expected"),
         ({"ranges": [[1, 50_001], [1, 50_001]]}, "100002 results are too many for one replay"),
-        ({"ranges": [["1", "2"]]}, "Expected `int`, got `str`"),
-        ({"stream": "+"}, "$.stream"),
-        ({"stream": "../status"}, "$.stream"),
-        ({"boot": ""}, "$.boot"),
+        ({"ranges": [["1", "2"]]}, "a whole number is expected, got '1'"),
+        ({"stream": "+"}, "stream: "),
+        ({"stream": "../status"}, "stream: "),
+        ({"boot": ""}, "boot: "),
         ({"boot": "x' OR 1=1"}, "gone"),
-        ({"more": 1}, "unknown field `more`"),
+        ({"more": 1}, "unknown key 'more'"),
     ],
 )
 def test_what_it_refuses(desk: Desk, args: dict[str, Any], text: str) -> None:

@@ -250,9 +250,12 @@ def test_a_stopped_page_gives_its_port_back() -> None:
 @pytest.mark.parametrize(
     ("port", "says"),
     [
-        ("-1", "metrics.port: Expected `int` >= 0, got -1"),
-        ("65536", "metrics.port: Expected `int` <= 65535, got 65536"),
-        ('"9100"', "metrics.port: Expected `int`, got '9100'"),
+        ("-1", "metrics.port: a whole number of at least 0 and at most 65535 is expected, got -1"),
+        (
+            "65536",
+            "metrics.port: a whole number of at least 0 and at most 65535 is expected, got 65536",
+        ),
+        ('"9100"', "metrics.port: a whole number is expected, got '9100'"),
     ],
 )
 def test_a_wrong_port_is_refused_with_the_configuration(
