@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lineside import __version__
+from lineside.errors import BrokerError
 from lineside.messages import Health, Status, StreamHealth, encode
 from lineside.mqtt import Delivery, MqttClient, Outgoing
 from lineside.settings import Settings
@@ -91,7 +93,10 @@ class Voice:
 
     def goodbye(self) -> None:
         """Say that the station stopped because it was told to."""
-        self._send(self._retained(self._status("offline", ["stopped"])))
+        try:
+            self._send(self._retained(self._status("offline", ["stopped"])))
+        except BrokerError as error:  # all that follows a stop is to be done all the same
+            log.warning("the broker does not hear that the station stops: %s", error)
 
     def tick(self) -> None:
         """Look at what has changed, and say it. While there is no connection, nothing is said."""
@@ -109,7 +114,8 @@ class Voice:
             self._say(status)
         if now >= self._health_at:
             self._health_at = now + self._health_s
-            self._send(Outgoing(self._topics.health(), encode(self._health(now)), qos=0))
+            with contextlib.suppress(BrokerError):  # too much waits: the next one will do
+                self._send(Outgoing(self._topics.health(), encode(self._health(now)), qos=0))
 
     def _now(self) -> Status:
         reasons = self._reasons()
@@ -138,6 +144,11 @@ class Voice:
             if stream.source.state == "lost" and not self.resting
         ]
         reasons += [
+            f"camera_starting:{stream.context.camera}"
+            for stream in self._streams
+            if stream.source.starting and not self.resting
+        ]
+        reasons += [
             f"camera_fault:{stream.context.camera}:{kind}"
             for stream in self._streams
             for kind in stream.source.findings
@@ -160,9 +171,13 @@ class Voice:
     def _say(self, status: Status) -> None:
         if self._on_way:  # a newer one is said when it has arrived
             return
-        self._said, self._said_at = status, time.monotonic()
-        self._on_way = True
-        self._send(replace(self._retained(status), on_done=self._arrived))
+        self._on_way = True  # before it is sent: the client's thread may be quick to say it arrived
+        try:
+            self._send(replace(self._retained(status), on_done=self._arrived))
+        except BrokerError:  # too much waits: said at the next tick
+            self._said, self._on_way = None, False
+        else:
+            self._said, self._said_at = status, time.monotonic()
 
     def _arrived(self, _delivery: Delivery) -> None:
         self._on_way = False
@@ -202,7 +217,7 @@ class Voice:
         fault = self._client.fault
         if fault is not None and fault != self._fault:
             self._keeper.event("broker_fault", self._client.error or fault, reason=fault)
-        self._fault = fault or self._fault
+        self._fault = None if self._client.connected else fault or self._fault
 
     def _health(self, now: float) -> Health:
         seconds = now - self._counted_at
