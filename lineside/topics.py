@@ -75,6 +75,14 @@ class Topics:
     station: str
     prefix: str = DEFAULT_PREFIX
 
+    @property
+    def client_id(self) -> str:
+        """Our name at the broker, which a second client of that name would push out.
+
+        No two stations have the same, since no name holds a colon.
+        """
+        return ":".join((*self.prefix.split("/"), self.site, self.station))
+
     def _topic(self, *levels: str) -> str:
         return "/".join((self.prefix, self.site, self.station, *levels))
 

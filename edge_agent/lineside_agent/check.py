@@ -214,7 +214,8 @@ def _broker(settings: Settings) -> str:
     """
     station, mqtt = settings.station, settings.mqtt
     # A name of its own: that of the agent would end the running agent's connection.
-    client = MqttClient(mqtt, f"lineside-{station.site}-{station.name}-check")
+    topics = Topics(station.site, station.name, mqtt.prefix)
+    client = MqttClient(mqtt, f"{topics.client_id}::check")  # no station's: no name is empty
     client.start()
     try:
         if not client.wait_connected(BROKER_S, attempts=1):
@@ -228,7 +229,7 @@ def _broker(settings: Settings) -> str:
             message="the configuration was checked",
         )
         answers: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        topic = Topics(station.site, station.name, mqtt.prefix).event()
+        topic = topics.event()
         client.publish(Outgoing(topic, encode(event), on_done=answers.put))
         try:
             delivery = answers.get(timeout=BROKER_S)

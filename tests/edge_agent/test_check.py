@@ -34,6 +34,7 @@ def test_check_says_that_all_is_right(
     assert "gives frames of 300x300 pixels; stream top says" in lines[2]
     assert "can be written" in lines[3]
     assert "accepts us and our messages over MQTT 5" in lines[4]
+    assert "as lineside:ulm:press4::check (" in broker.log  # never as a station
 
 
 @pytest.mark.broker

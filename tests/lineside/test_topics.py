@@ -58,3 +58,11 @@ def test_a_name_that_is_refused_is_said_with_what_is_allowed() -> None:
         with pytest.raises(MessageError, match="A-Z a-z 0-9 _ - are allowed"):
             check_name("station", name)
     assert check_name("station", "Press_4-b") == "Press_4-b"
+
+
+def test_no_two_stations_have_the_same_name_at_the_broker() -> None:
+    stations = [("a-b", "c"), ("a", "b-c"), ("a", "b"), ("a", "b-check"), ("a-b", "check")]
+    prefixes = ("lineside", "plant", "plant/a", "plant/a/b")
+    made = {Topics(*station, prefix).client_id for station in stations for prefix in prefixes}
+    assert len(made) == len(stations) * len(prefixes)
+    assert Topics("ulm", "press4").client_id == "lineside:ulm:press4"
