@@ -8,7 +8,7 @@
             if isinstance(message, Result) and message.verdict == "ng":
                 print(message.station, message.part.id, message.label, message.score)
             elif isinstance(message, Gap):
-                print("nobody will ever tell:", message)
+                print("missed:", message)
 
 Each result is given once, in whatever order it comes. What was published and did not arrive is
 asked for again, by itself: see `lineside.tracker` for what is missing, and `lineside.repair` for

@@ -50,7 +50,8 @@ class Gap:
         stream: of which stream.
         first: the first sequence number that is missing.
         last: the last one; all between them are missing too.
-        lost: whether they are gone for good: the station does not keep them any more.
+        lost: whether they can't be had any more: the station does not keep them. The broker may
+            have brought them to others.
     """
 
     site: str
@@ -68,7 +69,7 @@ class Gap:
     @override
     def __str__(self) -> str:
         numbers = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
-        lost = ", lost for good" if self.lost else ""
+        lost = ", not kept any more" if self.lost else ""
         return f"{self.site}/{self.station}/{self.stream} {numbers} of boot {self.boot}{lost}"
 
 

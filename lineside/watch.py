@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lineside.errors import BrokerError
+from lineside.link import Link
 from lineside.messages import Result, Status
 from lineside.settings import MqttSettings
 from lineside.subscriber import Received, Subscriber
@@ -88,6 +89,7 @@ class Board:
         self._lines: dict[tuple[str, str, str], Line] = {}
         self._states: dict[tuple[str, str], Status] = {}
         self._newest: deque[Result] = deque(maxlen=NEWEST)
+        self._link = Link()
 
     def take(self, received: Received | Gap) -> None:
         """Note a message. What is lost the table learns from the tracker."""
@@ -128,8 +130,9 @@ class Board:
             troubles: why a site's station can't be asked for what is missing.
         """
         parts: list[RenderableType] = []
-        if error is not None:
-            parts.append(Text(error, style="bold red"))
+        said = self._link.say(error, time.monotonic(), shown=bool(self._lines))
+        if said is not None:
+            parts.append(Text(said, style="green" if error is None else "bold red"))
         elif not self._lines:
             parts.append(Text("connected; no station has said anything yet", style="dim"))
         if self._lines:
@@ -283,7 +286,8 @@ def watch_live(
 def watch_json(subscriber: Subscriber, *, until: Callable[[], bool]) -> int:
     """Print each message on a line of its own, as it was published, until `until()` is true.
 
-    What is lost for good is a line of schema `lineside.gap/1`: that no station has published.
+    What did not come and is not kept any more is a line of schema `lineside.gap/1`, which no
+    station has published.
 
     Returns:
         How many results there were, replayed ones included.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import shutil
+import socket
 import tempfile
 import time
 import uuid
@@ -28,6 +30,7 @@ from lineside.signature import SIGNATURE
 from lineside.topics import Topics
 from lineside_agent.models.loading import read_trust
 from lineside_agent.sources import EndOfSourceError, Shot, Source, make_source
+from lineside_agent.supervision.metrics import ADDRESS
 
 FRAME_S: Final = 12.0
 """Seconds that a camera may take to give its first frame."""
@@ -88,6 +91,8 @@ def check_station(settings: Settings, *, broker: bool = True) -> Iterator[Findin
             lambda: _camera(camera, looks, stream),  # noqa: B023 - called at once
         )
     yield _try("outbox", lambda: _outbox(Path(settings.outbox.path)))
+    if settings.metrics.port:
+        yield _metrics(settings.metrics.port)
     if broker:
         yield _try("broker", lambda: _broker(settings))
 
@@ -204,6 +209,19 @@ def _outbox(path: Path) -> str:
     except OSError as error:
         raise storage_error(error, path) from error
     return f"{path.parent} can be written, {free:,.0f} MB are free"
+
+
+def _metrics(port: int) -> Finding:
+    """Whether the page can be served: it must not be in use, but by this station's own agent."""
+    try:
+        with socket.create_server((ADDRESS, port)):
+            return Finding("metrics", ok=True, line=f"port {port} of {ADDRESS} is free")
+    except OSError as error:
+        line = (
+            f"port {port} of {ADDRESS} can't be had ({os.strerror(error.errno or 0)}): unless this "
+            "station's own agent has it, there will be no page; choose another metrics.port"
+        )
+        return Finding("metrics", ok=True, line=line, note=True)
 
 
 def _broker(settings: Settings) -> str:

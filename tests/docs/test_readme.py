@@ -56,7 +56,7 @@ def test_the_python_example_prints_what_is_not_ok_and_what_is_lost(tmp_path: Pat
         station.put(2, passes=lambda _: False)
         station.keep_only(1)
         station.say()
-        lost = f"nobody has kept: ulm/press4/top 2 of boot {station.boot}, lost for good\n"
+        lost = f"missed: ulm/press4/top 2 of boot {station.boot}, not kept any more\n"
         assert example.stdout.readline() == lost
         example.kill()
 

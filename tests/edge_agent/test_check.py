@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,32 @@ def test_check_says_where_too_little_is_left_of_a_reduced_picture(
         assert said.endswith("; --reduce 1 would do")
     else:
         assert "--reduce" not in said
+
+
+def test_an_unknown_kind_of_camera_is_an_error_of_the_settings(
+    tmp_path: Path, bundle_folder: Path
+) -> None:
+    config = write_config(
+        tmp_path, url="mqtt://127.0.0.1:1", bundle=bundle_folder, source="lines:line"
+    )
+    done = lineside("agent", "check", config, ok=False)
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: camera 'top': source 'lines:line' is none of images:…")
+
+
+def test_check_looks_whether_the_metrics_port_is_free(
+    tmp_path: Path, photos: Path, bundle_folder: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = write_config(
+            tmp_path, url="mqtt://127.0.0.1:1", bundle=bundle_folder, source=f"images:{photos}"
+        )
+        config.write_text(config.read_text() + f"[metrics]\nport = {port}\n")
+        settings = read_settings(config)
+        finding = list(check_station(settings, broker=False))[-1]
+        assert (finding.what, finding.note) == ("metrics", True)
+        assert f"port {port} of 127.0.0.1 can't be had (Address already in use)" in finding.line
+    finding = list(check_station(settings, broker=False))[-1]
+    assert (finding.ok, finding.note) == (True, False)
+    assert finding.line == f"port {port} of 127.0.0.1 is free"

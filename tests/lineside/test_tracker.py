@@ -86,7 +86,7 @@ def test_what_is_gone_is_lost_and_not_missing() -> None:
     assert tracker.take(result(3))
     assert not tracker.take(result(3))
     assert tracker.lost() == [lost(2, 2), lost(8, 8)]
-    assert str(lost(2, 2)).endswith(f"2 of boot {BOOT}, lost for good")
+    assert str(lost(2, 2)).endswith(f"2 of boot {BOOT}, not kept any more")
 
 
 def losses(**details: object) -> Event:

@@ -86,6 +86,19 @@ def test_no_connection_is_said() -> None:
     assert "no station has said anything yet" in picture()
 
 
+def test_what_is_shown_of_before_is_said_to_be_so() -> None:
+    board, tracker = Board(), Tracker()
+    board.take(received(result(1)))
+    console = Console(file=io.StringIO(), width=140, height=30)
+    for error in ("no broker at x:1", None):
+        console.print(board.draw(tracker, error=error, rows=30, columns=140))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "not connected for 0 s, all below is of before: no broker at x:1" in text
+    assert text.index("not connected") < text.index("ulm/press4/top")
+    assert "connected again, after 0 s" in text
+
+
 class Station:
     """Publishes a status and results, one after the other, for as long as it is entered."""
 
