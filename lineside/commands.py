@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lineside.errors import MessageError
-from lineside.settings import readable
+from lineside.settings import readable_json
 from lineside.topics import NAME_PATTERN
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
@@ -105,18 +105,10 @@ def decode_command(payload: bytes) -> Command:
     try:
         return _COMMANDS.decode(payload)
     except msgspec.ValidationError as error:
-        raise MessageError(one_line(f"command is refused: {_words(error, payload)}")) from error
+        msg = f"command is refused: {readable_json(error, payload, Command)}"
+        raise MessageError(one_line(msg)) from error
     except _UNREADABLE as error:
         raise MessageError(one_line(f"command is refused: {error}")) from error
-
-
-def _words(error: msgspec.ValidationError, payload: bytes) -> str:
-    """What is wrong with a command, in words."""
-    try:
-        raw = msgspec.json.decode(payload)
-    except _UNREADABLE:  # further on it is not even JSON
-        return str(error)
-    return readable(str(error), raw, Command)
 
 
 def read_sender(payload: bytes) -> Sender | None:

@@ -13,7 +13,7 @@ types and contradictions are refused, naming the key. Relative paths are relativ
 from __future__ import annotations
 
 from lineside.settings.checks import check_mqtt
-from lineside.settings.complaints import meant, readable
+from lineside.settings.complaints import meant, readable, readable_json
 from lineside.settings.logins import hide_login
 from lineside.settings.reading import parse_settings, read_settings
 from lineside.settings.tables import (
@@ -54,4 +54,5 @@ __all__ = [
     "parse_settings",
     "read_settings",
     "readable",
+    "readable_json",
 ]

@@ -64,6 +64,15 @@ def readable(text: str, raw: Any, root: type[Struct]) -> str:  # noqa: ANN401 - 
     return f"{key}: {reason}" if key else reason
 
 
+def readable_json(error: msgspec.ValidationError, payload: bytes, root: type[Struct]) -> str:
+    """The same of JSON that was to become a `root`."""
+    try:
+        raw = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # further on it is no JSON
+        return str(error)
+    return readable(str(error), raw, root)
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'NAME'?` where one of the known names is close to `name`, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1)

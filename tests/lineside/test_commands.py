@@ -68,6 +68,7 @@ def test_a_newer_sender_is_understood() -> None:
         (change(expires_s=1e9), "at most 3600"),
         (change(expires_s=True), "expires_s: a number is expected, got true"),
         (change(args=[1]), "args: a table of keys is expected, got a list of 1"),
+        (b'{"id":"a b"', "command is refused: Expected"),
         (b'{"op":"replay"}', "'id' is missing"),
         (b'{"args":{"a":' + b"[" * 7000 + b"]" * 7000 + b"}}", "recursion"),
         (b" " * 10_000_000, "10000000 bytes is refused: at most 16384"),

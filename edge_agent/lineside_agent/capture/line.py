@@ -48,7 +48,7 @@ from lineside.extras import require
 from lineside.files import write_file
 from lineside.image import Frame, decode
 from lineside.jpeg import decode_strict
-from lineside.settings import readable
+from lineside.settings import readable_json
 from lineside_agent.capture.backend import Backend, Grab, Room
 from lineside_agent.capture.wire import Order
 from lineside_agent.sources.images import SUFFIXES
@@ -254,16 +254,18 @@ class Line(Backend):
     def _read_wish(self) -> None:
         """Look whether another behaviour is asked for."""
         path = self._folder / CONTROL
+        payload = b""
         try:
             changed_ns = path.stat().st_mtime_ns
             if changed_ns == self._wish_ns:
                 return
-            self._wish = msgspec.json.decode(path.read_bytes(), type=Wish)
+            payload = path.read_bytes()
+            self._wish = msgspec.json.decode(payload, type=Wish)
             self._wish_ns = changed_ns
         except FileNotFoundError:
             self._wish, self._wish_ns = Wish(), 0
         except msgspec.ValidationError as error:
-            said = readable(str(error), msgspec.json.decode(path.read_bytes()), Wish)
+            said = readable_json(error, payload, Wish)
             msg = f"camera {self.order.camera!r}: {path}: {said}"
             raise CameraError(msg) from error
         except msgspec.MsgspecError as error:
