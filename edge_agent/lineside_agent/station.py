@@ -53,7 +53,7 @@ class Station:
         heard = Publisher.subscriptions(topics) if echo else ()
         self.client = client = MqttClient(
             mqtt,
-            f"lineside-{who.site}-{who.name}",
+            topics.client_id,
             subscriptions=(topics.command(), *heard),
             keep_retain=True,
         )

@@ -10,17 +10,18 @@ import itertools
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from lineside.decision import Answer, no_read
 from lineside.errors import InputError, LinesideError, SettingsError
-from lineside.image import Frame, check_frame
+from lineside.image import Frame
 from lineside.messages import Limits, Result
 from lineside_agent.assemble import Context, Times, assemble
 from lineside_agent.clock import clock_synced
+from lineside_agent.looking import Freshness, look
 from lineside_agent.models import Slot
 from lineside_agent.sources import EndOfSourceError, Shot, Source
 from lineside_agent.supervision import Tally
@@ -84,7 +85,8 @@ class Stream:
         self.results = 0
         self.refused = 0
         self.overflows = 0
-        self.faults: Counter[str] = Counter()
+        self._freshness = Freshness(live=not source.finite)
+        self.faults = self._freshness.faults
         self.paused = False
         self.failure: str | None = None
         self._trigger = make_trigger(trigger, queue=queue)
@@ -92,7 +94,6 @@ class Stream:
         self._max_wait_ns = round(max_wait_ms * 1e6)
         self._put = put
         self._numbers = itertools.count(1)  # next() is atomic: parts also come by other threads
-        self._newest_ns = 0
         self._vacant_at = 0.0
         self._no_more: str | None = None
         self.handing = False
@@ -282,7 +283,7 @@ class Stream:
         self._do_between()
         if shot is None or self.paused or self._is_too_soon():
             return
-        why = self._why_not(shot)
+        why = self._freshness.why_not(shot)
         self._part(Firing(kind="frame", mono_ns=shot.mono_ns), shot, why)
 
     def _is_too_soon(self) -> bool:
@@ -333,26 +334,12 @@ class Stream:
                     break
                 delay_ns = 0 if shot.stamp == "driver" else self._delay_ns
                 if shot.mono_ns - delay_ns >= firing.mono_ns:
-                    why = self._why_not(shot)
+                    why = self._freshness.why_not(shot)
                     if why is None:
                         return shot, None
             if left_s <= 0:
                 break
         return None, why
-
-    def _why_not(self, shot: Shot) -> str | None:
-        """Why a frame can't be trusted; None if it can."""
-        if shot.flagged is not None:
-            self.faults["flagged"] += 1
-            return f"camera:{shot.flagged}"
-        if not self.source.finite and shot.mono_ns <= self._newest_ns:
-            self.faults["stale"] += 1
-            return "camera:stale"
-        self._newest_ns = shot.mono_ns
-        if shot.doubt is not None:
-            self.faults[shot.doubt] += 1
-            return f"camera:{shot.doubt}"
-        return None
 
     def _part(
         self, firing: Firing, shot: Shot | None, why: str | None, journal: int | None = None
@@ -361,7 +348,7 @@ class Stream:
         number = next(self._numbers)
         begun = time.monotonic_ns()
         captured = firing.mono_ns if shot is None else shot.mono_ns
-        answer, preprocess_ms, invoke_ms = self._look(shot, why)
+        answer, preprocess_ms, invoke_ms = look(self.slot, shot, why)
         times = Times(captured, begun, time.monotonic_ns(), preprocess_ms, invoke_ms)
         try:
             self._keep(number, firing, shot if why is None else None, answer, times, journal)
@@ -398,19 +385,3 @@ class Stream:
             if kept:
                 latency = result.latency_ms
                 self.tally.note(answer.verdict, invoke_ms=latency.invoke, total_ms=latency.total)
-
-    def _look(self, shot: Shot | None, why: str | None) -> tuple[Answer, float, float]:
-        """The verdict, and the milliseconds of preprocessing and inference."""
-        if shot is None or why is not None:
-            return no_read(why or "no_frame"), 0.0, 0.0
-        if shot.frame is None:
-            return no_read(f"unreadable:{shot.problem}"), 0.0, 0.0
-        try:
-            roi = self.slot.context.roi
-            found = self.slot.inspect(check_frame(shot.frame), roi, shot.reduced)
-        except LinesideError as error:
-            return no_read(f"error:{error}"), 0.0, 0.0
-        except Exception as error:  # a part without an answer is a no_read, whatever the reason
-            log.exception("stream %s: a frame could not be looked at", self.name)
-            return no_read(f"error:{type(error).__name__}:{error}"), 0.0, 0.0
-        return found.answer, found.preprocess_ms, found.invoke_ms
