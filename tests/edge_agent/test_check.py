@@ -18,7 +18,7 @@ from tests.support.broker import Mosquitto
 from tests.support.bundles import edit_manifest
 from tests.support.command import lineside
 from tests.support.line import plain_pictures
-from tests.support.pictures import colourful, encoded
+from tests.support.pictures import colourful, photo
 from tests.support.station import write_config
 
 
@@ -149,7 +149,7 @@ def test_check_says_where_too_little_is_left_of_a_reduced_picture(
     edit_manifest(tmp_path / "bundle", change)
     photos = tmp_path / "photos"
     photos.mkdir()
-    (photos / "a.jpg").write_bytes(encoded(colourful(18, 40), "JPEG"))
+    (photos / "a.jpg").write_bytes(photo(colourful(18, 40), "JPEG"))
     config = write_config(
         tmp_path, url="mqtt://127.0.0.1:1", bundle=tmp_path / "bundle", source=f"images:{photos}"
     )

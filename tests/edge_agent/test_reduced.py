@@ -18,7 +18,7 @@ from lineside_agent.stream import Stream
 from tests.support.broker import wait_for
 from tests.support.bundles import edit_manifest, with_model
 from tests.support.examples import BOOT
-from tests.support.pictures import colourful, encoded
+from tests.support.pictures import colourful, photo
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_stream_says_what_inspect_says(inspector: Inspector, tmp_path: Path) -
     folder.mkdir()
     for n in range(6):
         kind, suffix = ("PNG", "png") if n == 5 else ("JPEG", "jpg")
-        data = encoded(colourful(501, 643, seed=n), kind)
+        data = photo(colourful(501, 643, seed=n), kind)
         (folder / f"{n}.{suffix}").write_bytes(data)
     camera = CameraSettings(name="cam0", source=f"images:{folder}")
     place = Place(StationSettings(site="ulm", name="press4"), BOOT, "top", camera)

@@ -22,7 +22,7 @@ from lineside_agent.sources.live import LiveSource
 from lineside_agent.sources.memory import MemorySource
 from tests.support.broker import free_port, rude_server, wait_for
 from tests.support.line import take
-from tests.support.pictures import colourful, encoded
+from tests.support.pictures import colourful, photo
 from tests.support.rtsp import rtsp_camera
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra 'runtime'")
@@ -328,9 +328,9 @@ def test_something_that_is_no_network_camera() -> None:
 
 @pytest.mark.parametrize("turned", [1, 6])
 def test_images_are_decoded_as_far_reduced_as_allowed(tmp_path: Path, turned: int) -> None:
-    jpeg = encoded(colourful(121, 163), "JPEG", turned=turned)
+    jpeg = photo(colourful(121, 163), "JPEG", turned=turned)
     (tmp_path / "a.jpg").write_bytes(jpeg)
-    (tmp_path / "b.png").write_bytes(encoded(colourful(121, 163), "PNG"))
+    (tmp_path / "b.png").write_bytes(photo(colourful(121, 163), "PNG"))
     (tmp_path / "c.jpg").write_bytes(jpeg)
     source = make_source(CameraSettings(name="cam0", source=f"images:{tmp_path}"))
     source.open()
@@ -348,7 +348,7 @@ def test_images_are_decoded_as_far_reduced_as_allowed(tmp_path: Path, turned: in
 
 
 def test_a_header_that_training_accepts_is_no_reason_to_refuse_an_image(tmp_path: Path) -> None:
-    jpeg = encoded(colourful(121, 163), "JPEG", subsampling=0)
+    jpeg = photo(colourful(121, 163), chroma=444)
     first = 4 + int.from_bytes(jpeg[4:6], "big")  # where the first segment ends
     (tmp_path / "stray.jpg").write_bytes(jpeg[:first] + b"ab" + jpeg[first:])
     sampling = jpeg.index(b"\xff\xc0") + 11

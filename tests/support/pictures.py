@@ -53,6 +53,32 @@ def encoded(
     return data.getvalue()
 
 
+def photo(
+    pixels: npt.NDArray[np.uint8], kind: str = "JPEG", *, turned: int = 1, chroma: int = 420
+) -> bytes:
+    """The bytes of a photo, written by what a device has, too: OpenCV.
+
+    Args:
+        pixels: uint8, h x w x 3, RGB.
+        kind: JPEG or PNG.
+        turned: the EXIF orientation of a JPEG, 1 to 8.
+        chroma: the sampling of a JPEG's colours, 420 or 444.
+    """
+    import cv2
+
+    sampling = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{chroma}")
+    options = {"JPEG": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling], "PNG": []}[kind]
+    written, data = cv2.imencode(f".{kind.lower()}", pixels[..., ::-1], options)
+    assert written
+    if turned == 1:
+        return bytes(data)
+    # One entry of one directory, in the byte order of Intel: tag, type SHORT, count, value.
+    tiff = b"II*\0" + struct.pack("<IHHHIII", 8, 1, ORIENTATION, 3, 1, turned, 0)
+    exif = b"Exif\0\0" + tiff
+    start = b"\xff\xd8"
+    return start + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + bytes(data[len(start) :])
+
+
 def png_that_claims(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header claims any size."""
 

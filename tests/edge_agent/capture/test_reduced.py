@@ -21,11 +21,11 @@ from lineside_agent.capture.child import Child, EndError
 from lineside_agent.capture.wire import Header, Order
 from lineside_agent.sources.live import LiveSource
 from tests.support.broker import wait_for
-from tests.support.pictures import colourful, encoded
+from tests.support.pictures import colourful, photo
 
 pytest.importorskip("simplejpeg", reason="strict JPEG needs the extra agent")
 
-JPEG = encoded(colourful(121, 163), "JPEG")
+JPEG = photo(colourful(121, 163), "JPEG")
 ORDER = Order(camera="cam0", scheme="jpegs", where="", rate=0.0, controls={})
 
 
