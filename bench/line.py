@@ -218,7 +218,7 @@ class Line:
         began = time.perf_counter()
         stream.start()
         while not stream.ended or self.keeper.pending:
-            time.sleep(0.001)
+            time.sleep(0.005)
         rate = stream.results / (time.perf_counter() - began)
         stream.stop()
         return rate
