@@ -385,8 +385,9 @@ class Keeper:
 
     def _commit(self) -> None:
         """Write what waits; what makes it fail is a problem until this has worked again."""
+        begun = time.monotonic()
         self._committer.write(self._opened)
-        self._committed_at = time.monotonic()
+        self._committed_at = begun  # a slow disk shall not make results wait longer than it takes
         if self.problem is not None:
             self.problem = None
             self.event("outbox_back", f"{self._path} can be written again")

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from lineside.errors import StorageError
 from lineside.extras import require
 from lineside.files import storage_error
@@ -183,10 +185,14 @@ class Outbox:
             )
             changed = db.total_changes()
             now = time.monotonic() - self._began
-            db.executemany(
-                "UPDATE messages SET state = ?, at = ? WHERE id = ? AND state = 0",
-                [(int(state), now, number) for number, state in done],
-            )
+            for state in {state for _, state in done}:
+                # One statement: each step of many would have to wait for Python's other threads.
+                ids = msgspec.json.encode([number for number, found in done if found is state])
+                db.execute(
+                    "UPDATE messages SET state = ?, at = ? "
+                    "WHERE state = 0 AND id IN (SELECT value FROM json_each(?))",
+                    (int(state), now, ids.decode()),
+                )
             changed = db.total_changes() - changed
             answered = {entry.journal for entry in entries if entry.journal is not None}
             self._note_aside(db, aside, answered)
@@ -230,14 +236,23 @@ class Outbox:
             after: series and seq behind which to begin; (0, 0) for the start.
             limit: how many rows at most.
         """
+        # All in one row: each step of many would have to wait for Python's other threads.
         with self._errors():
-            found = self._connection.execute(
-                "SELECT id, m.series, seq, stream, payload "
-                "FROM messages m JOIN series s ON s.series = m.series "
-                "WHERE state = 0 AND (m.series, seq) > (?, ?) ORDER BY m.series, seq LIMIT ?",
+            found: tuple[str, bytes] = self._connection.execute(
+                "SELECT json_group_array(json_array(id, series, seq, stream, length(payload))"
+                " ORDER BY series, seq),"
+                "CAST(coalesce(group_concat(CAST(payload AS TEXT), '' ORDER BY series, seq), '')"
+                " AS BLOB) FROM (SELECT id, m.series, seq, stream, payload"
+                " FROM messages m JOIN series s ON s.series = m.series"
+                " WHERE state = 0 AND (m.series, seq) > (?, ?) ORDER BY m.series, seq LIMIT ?)",
                 (*after, limit),
-            )
-            return [Row(*row) for row in found]
+            ).get
+        heads, payloads = found
+        rows, start = [], 0
+        for number, series, seq, stream, size in msgspec.json.decode(heads):
+            rows.append(Row(number, series, seq, stream, payloads[start : start + size]))
+            start += size
+        return rows
 
     def results(
         self, boot: str, stream: str, first: int, last: int, limit: int
