@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from lineside.errors import StorageError
 from lineside.extras import require
 from lineside.files import storage_error
 from lineside.messages import Ledger
+from lineside_agent import bulk
 from lineside_agent.custody import CorruptError, DiskFullError, lock
 from lineside_agent.past import read_past
 from lineside_agent.records import EVENTS, FIRST_GRANT, Aside, Entry, Row, State
@@ -184,15 +183,7 @@ class Outbox:
                 [(row.id, row.series, row.seq, row.payload) for row in rows],
             )
             changed = db.total_changes()
-            now = time.monotonic() - self._began
-            for state in {state for _, state in done}:
-                # One statement: each step of many would have to wait for Python's other threads.
-                ids = msgspec.json.encode([number for number, found in done if found is state])
-                db.execute(
-                    "UPDATE messages SET state = ?, at = ? "
-                    "WHERE state = 0 AND id IN (SELECT value FROM json_each(?))",
-                    (int(state), now, ids.decode()),
-                )
+            bulk.note(db, done, time.monotonic() - self._began)
             changed = db.total_changes() - changed
             answered = {entry.journal for entry in entries if entry.journal is not None}
             self._note_aside(db, aside, answered)
@@ -236,23 +227,8 @@ class Outbox:
             after: series and seq behind which to begin; (0, 0) for the start.
             limit: how many rows at most.
         """
-        # All in one row: each step of many would have to wait for Python's other threads.
         with self._errors():
-            found: tuple[str, bytes] = self._connection.execute(
-                "SELECT json_group_array(json_array(id, series, seq, stream, length(payload))"
-                " ORDER BY series, seq),"
-                "CAST(coalesce(group_concat(CAST(payload AS TEXT), '' ORDER BY series, seq), '')"
-                " AS BLOB) FROM (SELECT id, m.series, seq, stream, payload"
-                " FROM messages m JOIN series s ON s.series = m.series"
-                " WHERE state = 0 AND (m.series, seq) > (?, ?) ORDER BY m.series, seq LIMIT ?)",
-                (*after, limit),
-            ).get
-        heads, payloads = found
-        rows, start = [], 0
-        for number, series, seq, stream, size in msgspec.json.decode(heads):
-            rows.append(Row(number, series, seq, stream, payloads[start : start + size]))
-            start += size
-        return rows
+            return bulk.backlog(self._connection, after, limit)
 
     def results(
         self, boot: str, stream: str, first: int, last: int, limit: int

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, Protocol
 
 from typing_extensions import override
@@ -102,7 +103,7 @@ class Post:
         bundle = inspector.bundle
         return cls(inspector, context, bundle.manifest, bundle.digest, warm_ms)
 
-    @property
+    @cached_property
     def reduce(self) -> Reduction:
         """What the sides of a JPEG may be divided by for it while it is decoded."""
         return 1 if self.manifest is None else self.manifest.preprocess.decode.reduce
