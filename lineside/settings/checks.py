@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from lineside.complaints import readable
 from lineside.errors import SettingsError
-from lineside.settings.complaints import readable
-from lineside.settings.logins import hide_login
+from lineside.logins import hide_login
 from lineside.settings.tables import (
     DOUBTS,
     CameraSettings,

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from lineside.complaints import readable
 from lineside.errors import SettingsError
 from lineside.settings.checks import check_files, check_mqtt, check_settings
-from lineside.settings.complaints import readable
 from lineside.settings.tables import Settings, StreamSettings
 
 if sys.version_info >= (3, 11):

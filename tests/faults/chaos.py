@@ -24,6 +24,10 @@ from tests.faults.plant import Plant
 STUCK_S: Final = 1.5
 """Seconds without an accepted trigger after which the next fault comes all the same."""
 
+HANGING_S: Final = 0.1
+"""Seconds after which a camera that was asked to hang has given its last frame; the agent takes
+longer to find that out."""
+
 CAMERA_FAULTS: Final = ("hang", "crash", "vanish", "freeze", "stall", "stale", "error", "corrupt",
                         "black", "overexposed")  # fmt: skip
 
@@ -37,6 +41,7 @@ KINDS: Final = (
     "camera",
     "bad_model",
     "other_model",
+    "kill_waiting",
 )
 
 
@@ -186,6 +191,17 @@ class Chaos:
         self._kill()
         if again_s is not None:
             self._in(again_s, self._kill_again)
+
+    def _kill_waiting(self) -> None:
+        """Kill the agent while it owes results: no camera gives a frame for what it accepted."""
+        self._plant.ask_cameras(Wish(fault="hang"))
+        time.sleep(HANGING_S)
+        before, since = self._accepted(), time.monotonic()
+        while self._accepted() == before:
+            time.sleep(0.002)
+            assert time.monotonic() - since < 30.0, f"no trigger was accepted after {before}"
+        self._kill()
+        self._plant.ask_cameras(Wish())
 
     def _kill_again(self) -> None:
         self._kill()

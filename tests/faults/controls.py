@@ -30,8 +30,8 @@ class Control:
 
 CONTROLS = (
     Control("delete_on_puback", ("missing", "gone"), {"kill_broker": 4}),
-    Control("lazy", ("missing", "twice"), {"kill_agent": 4}),
-    Control("synced", (), {"kill_agent": 4}),
+    Control("lazy", ("missing", "twice"), {"kill_waiting": 2}),
+    Control("synced", (), {"kill_agent": 4, "kill_waiting": 2}),
 )
 
 

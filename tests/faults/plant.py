@@ -247,6 +247,11 @@ class Plant:
         """A camera behaves as is wished from now on."""
         ask(self.folder / name, wish)
 
+    def ask_cameras(self, wish: Wish) -> None:
+        """All cameras behave as is wished from now on."""
+        for name in self.wanted.streams:
+            self.ask_camera(name, wish)
+
     # What is left when all is over.
 
     def leftovers(self) -> list[str]:

@@ -43,12 +43,12 @@ import numpy as np
 from msgspec import Meta, Struct
 from typing_extensions import override
 
+from lineside.complaints import readable_json
 from lineside.errors import CameraError, ImageError
 from lineside.extras import require
 from lineside.files import write_file
 from lineside.image import Frame, decode
 from lineside.jpeg import decode_strict
-from lineside.settings import readable_json
 from lineside_agent.capture.backend import Backend, Grab, Room
 from lineside_agent.capture.wire import Order
 from lineside_agent.sources.images import SUFFIXES

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from lineside.errors import CameraError
 from lineside.image import Frame
-from lineside.settings import hide_login
+from lineside.logins import hide_login
 from lineside_agent.capture.backend import Backend, Grab, Room
 from lineside_agent.capture.wire import Order
 from lineside_agent.sources.opencv import open_capture

@@ -31,9 +31,10 @@ from lineside.commands import (
     one_line,
     read_sender,
 )
+from lineside.complaints import meant
 from lineside.errors import LinesideError, MessageError
 from lineside.mqtt import Incoming, Outgoing
-from lineside.settings import StationSettings, meant
+from lineside.settings import StationSettings
 from lineside.topics import NAME_PATTERN, Topics
 from lineside_agent.commands.answers import Answers
 from lineside_agent.commands.audit import Audit

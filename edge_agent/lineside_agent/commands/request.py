@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from lineside.commands import Command, Response, encode, one_line
+from lineside.complaints import readable
 from lineside.errors import MessageError
 from lineside.messages import MAX_MESSAGE_BYTES
-from lineside.settings import readable
 
 log = logging.getLogger(__name__)
 

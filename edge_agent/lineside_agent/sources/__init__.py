@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from lineside.errors import SettingsError
-from lineside.settings import CameraSettings, hide_login
+from lineside.logins import hide_login
+from lineside.settings import CameraSettings
 from lineside_agent.capture import BACKENDS
 from lineside_agent.capture.wire import Order
 from lineside_agent.sources.base import EndOfSourceError, Shot, Source

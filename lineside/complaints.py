@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from lineside.settings.logins import hide_login
+from lineside.logins import hide_login
 from lineside.topics import NAME_PATTERN, PREFIX_PATTERN
 
 MAX_SHOWN: Final = 60
