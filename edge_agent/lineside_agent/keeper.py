@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from lineside.errors import StorageError
 from lineside.messages import Result
@@ -28,7 +28,7 @@ from lineside.settings import OutboxSettings, StationSettings
 from lineside_agent import reports
 from lineside_agent.answers import Answers
 from lineside_agent.commits import Committer
-from lineside_agent.custody import BusyError, CorruptError, DiskFullError, size
+from lineside_agent.custody import BusyError, CorruptError, DiskFullError
 from lineside_agent.housekeeping import Housekeeping
 from lineside_agent.opening import Opening
 from lineside_agent.outbox import Outbox
@@ -36,29 +36,12 @@ from lineside_agent.publisher import PAGE, Publisher
 from lineside_agent.questions import Questions
 from lineside_agent.reports import Report
 from lineside_agent.room import Room
+from lineside_agent.schedule import LEDGER_S, RETRY_S, TICK_S, Needs, Schedule
 from lineside_agent.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-GOOD_NEWS: Final = frozenset({"started", "stopped", "camera_back", "outbox_back"})
-"""Events that are no warning."""
-
-TICK_S: Final = 0.25
-"""Seconds between looks at the clock, at most."""
-
-NOTE_S: Final = 0.5
-"""Seconds that confirmations wait for a commit, unless they are many."""
-
-RETRY_S: Final = 1.0
-"""Seconds between attempts to write to a disk that failed."""
-
-PRUNE_S: Final = 10.0
-"""Seconds between looks at the retention."""
-
-LEDGER_S: Final = 1.0
-"""Seconds between looks at the ledger and the losses."""
 
 
 class Keeper:
@@ -69,7 +52,7 @@ class Keeper:
         station: whose it is.
         boot: the UUID of this start of the agent.
         publisher: who publishes.
-        streams: what the ledger lists from the start, before there is a result.
+        streams: what the ledger lists from the start.
 
     Attributes:
         problem: why nothing can be kept just now, in one line; None if all is well.
@@ -102,8 +85,7 @@ class Keeper:
         self._questions = Questions()
         self._outbox: Outbox | None = None
         self._cursor = (0, 0)
-        self._committed_at = self._ticked_at = self._pruned_at = time.monotonic()
-        self._retry_at = self._ledger_at = self._refill_at = 0.0
+        self._schedule = Schedule(settings.commit_ms / 1000)
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self.problem: str | None = None
         self.turns = 0
@@ -197,7 +179,7 @@ class Keeper:
         Returns:
             Its number, 0 if there was no room.
         """
-        log.log(logging.INFO if kind in GOOD_NEWS else logging.WARNING, "%s", message)
+        log.log(logging.INFO if kind in reports.GOOD_NEWS else logging.WARNING, "%s", message)
         report = Report(kind, message, details)
         return self._waiting.event(reports.payload(report, self._station, self._boot))
 
@@ -216,15 +198,15 @@ class Keeper:
     @property
     def pending(self) -> int:
         """How many messages the broker has not confirmed yet, on disk and in memory."""
+        waiting = len(self._waiting)  # first: what is committed meanwhile counts twice, not never
         outbox = self._outbox
         on_disk = outbox.pending - self._publisher.done_count if outbox is not None else 0
-        return len(self._waiting) + max(0, on_disk)
+        return waiting + max(0, on_disk)
 
     @property
     def kept(self) -> int:
         """How many results are on disk, published or not."""
-        outbox = self._outbox
-        return outbox.kept if outbox is not None else 0
+        return outbox.kept if (outbox := self._outbox) is not None else 0
 
     @property
     def lost(self) -> int:
@@ -234,8 +216,7 @@ class Keeper:
     @property
     def bytes(self) -> int:
         """What the outbox's files use of the disk."""
-        reserve = self._room.reserve if self._room.held else 0
-        return size(self._path) + self._room.aside + reserve
+        return self._room.used
 
     @property
     def waiting(self) -> int:
@@ -259,7 +240,7 @@ class Keeper:
             self._thread.join(30.0)
         return not self._waiting
 
-    # What follows runs on the keeper's thread, but for the first opening.
+    # On the keeper's thread, but for the first opening:
 
     def _run(self) -> None:
         while not self._waiting.ending:
@@ -289,40 +270,32 @@ class Keeper:
 
     def _due(self) -> dict[str, float]:
         """When there is what to do, on the monotonic clock."""
-        due = {"tick": self._ticked_at + TICK_S}
         done = self._publisher.done_count
-        if self._questions:
-            due["ask"] = 0.0
-        if self.problem is not None:
-            due["commit"] = self._retry_at
-        elif self._waiting.urgent:
-            due["commit"] = 0.0
-        elif self._waiting or self._answers.waiting or done >= PAGE // 2:
-            due["commit"] = self._committed_at + self._settings.commit_ms / 1000
-        elif done:
-            due["commit"] = self._committed_at + NOTE_S
-        if self._outbox is not None and self.problem is None:
-            if self._publisher.wants_backlog(self._outbox.pending):
-                due["refill"] = self._refill_at
-            pressing = self._housekeeping.pressing(self._outbox)
-            due["prune"] = self._ticked_at if pressing else self._pruned_at + PRUNE_S
-        return due
+        outbox = self._outbox if self.problem is None else None
+        needs = Needs(
+            asked=bool(self._questions),
+            failed=self.problem is not None,
+            urgent=self._waiting.urgent,
+            waits=bool(self._waiting or self._answers.waiting or done >= PAGE // 2),
+            done=done > 0,
+            backlog=outbox is not None and self._publisher.wants_backlog(outbox.pending),
+            room=outbox is not None,
+            pressing=outbox is not None and self._housekeeping.pressing(outbox),
+        )
+        return self._schedule.due(needs)
 
     def _turn(self) -> None:
         """Do what is due."""
         now = time.monotonic()
         due = {name for name, at in self._due().items() if at <= now}
         if "tick" in due:
-            self._ticked_at = now
+            self._schedule.ticked_at = now
             self._publisher.tick()
-            if now >= self._ledger_at:
+            if now >= self._schedule.ledger_at:
                 self._guard(self._refresh_ledger)
                 self._guard(self._report_lost)
-        for name, work in (
-            ("commit", self._commit if self.problem is None else self._retry),
-            ("refill", self._refill),
-            ("prune", self._prune),
-        ):
+        write = self._commit if self.problem is None else self._retry
+        for name, work in (("commit", write), ("refill", self._refill), ("prune", self._prune)):
             if name in due:
                 self._guard(work)
         if "ask" in due:
@@ -341,7 +314,7 @@ class Keeper:
             self._trouble(error)
 
     def _trouble(self, error: StorageError) -> None:
-        self._retry_at = time.monotonic() + RETRY_S
+        self._schedule.retry_at = time.monotonic() + RETRY_S
         if isinstance(error, DiskFullError):
             self._room.release()
         if self.problem is None:
@@ -376,7 +349,7 @@ class Keeper:
 
     def _retry(self) -> None:
         """Try a disk that failed; without its reserve only what is small, or fits into the file."""
-        self._retry_at = time.monotonic() + RETRY_S
+        self._schedule.retry_at = time.monotonic() + RETRY_S
         if self._room.restore():
             self._commit()
         else:
@@ -387,7 +360,7 @@ class Keeper:
         """Write what waits; what makes it fail is a problem until this has worked again."""
         begun = time.monotonic()
         self._committer.write(self._opened)
-        self._committed_at = begun  # a slow disk shall not make results wait longer than it takes
+        self._schedule.committed_at = begun
         if self.problem is not None:
             self.problem = None
             self.event("outbox_back", f"{self._path} can be written again")
@@ -397,17 +370,17 @@ class Keeper:
         if len(rows) == PAGE:
             self._cursor = (rows[-1].series, rows[-1].seq)
         else:  # that was the end: begin again, but not in a tight loop
-            self._cursor, self._refill_at = (0, 0), time.monotonic() + TICK_S
+            self._cursor, self._schedule.refill_at = (0, 0), time.monotonic() + TICK_S
         self._publisher.refill(rows)
 
     def _prune(self) -> None:
         self._housekeeping.prune(self._opened)
         if self.problem is None:
             self._room.restore()
-        self._pruned_at = time.monotonic()
+        self._schedule.pruned_at = time.monotonic()
 
     def _refresh_ledger(self) -> None:
-        self._ledger_at = time.monotonic() + LEDGER_S
+        self._schedule.ledger_at = time.monotonic() + LEDGER_S
         self.ledger = reports.ledger(self._opened.ledger(), self._boot, self._committer.committed)
 
     def _report_lost(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct, to_builtins
 
@@ -15,6 +15,9 @@ from lineside.settings import OutboxSettings, StationSettings
 from lineside_agent.past import Known
 from lineside_agent.retention import Loss
 from lineside_agent.waiting import MAX_MESSAGE_BYTES
+
+GOOD_NEWS: Final = frozenset({"started", "stopped", "camera_back", "outbox_back"})
+"""Events that are no warning."""
 
 
 class Report(Struct, frozen=True):

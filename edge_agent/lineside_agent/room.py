@@ -57,6 +57,11 @@ class Room:
         """Bytes of messages that one transaction may add; its indices need room too."""
         return self.wal_pages * PAGE_BYTES // 3
 
+    @property
+    def used(self) -> int:
+        """What the outbox's files use of the disk now."""
+        return size(self._path) + self.aside + (self.reserve if self.held else 0)
+
     def look(self) -> None:
         """See what was moved aside."""
         self.aside = sum(size(file) for file in quarantined(self._path))

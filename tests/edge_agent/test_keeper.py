@@ -233,3 +233,16 @@ def test_a_cut_is_said_until_that_is_on_disk_and_never_again(path: Path) -> None
             it.drain()
             cut = {e.details["cut_off"] for e in it.broker.events if e.kind == "cut_off"}
         assert cut == expected
+
+
+def test_what_is_pending_is_never_counted_too_low(tmp_path: Path) -> None:
+    """A result that goes from memory to disk while somebody counts is somewhere."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with Keeping(tmp_path / "outbox.sqlite", connected=False, commit_ms=1) as it:
+            for count in range(1, 15_000):
+                it.put(1)
+                assert it.keeper.pending >= count
+    finally:
+        sys.setswitchinterval(before)

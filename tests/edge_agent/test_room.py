@@ -152,7 +152,7 @@ def test_a_lower_limit_makes_the_file_smaller(
         it.put(4000)
         it.drain()
     assert used(path.parent) > 3_000_000
-    monkeypatch.setattr("lineside_agent.keeper.PRUNE_S", 0.05)
+    monkeypatch.setattr("lineside_agent.schedule.PRUNE_S", 0.05)
     with Keeping(path, max_mb=1) as it:
         wait_for(lambda: used(path.parent) <= 1_000_000)
         it.put(100)
