@@ -9,7 +9,6 @@ payloads from memory, with as many in flight.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -20,13 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bare_paho import BarePaho
 from bench.figures import p99, spread, table
-from bench.line import IN_FLIGHT, NETWORKS, Line, PacedSource, bundle_folder, noise_frames
+from bench.line import IN_FLIGHT, Line, PacedSource, asked, noise_frames
 from bench.outbox import PAYLOAD, backlog
 from bench.page import write_section
 from lineside.image import Frame
 from lineside.inspector import Inspector
 from lineside.messages import Result, decode
-from lineside.runtime.trial import load_bundle
 from tests.support.broker import Mosquitto
 
 REPEATS: Final = 5
@@ -89,16 +87,10 @@ def live_ms(
 
 def main() -> None:
     """Measure, and write the section."""
-    parser = argparse.ArgumentParser()
-    name, (size, alpha) = next(iter(NETWORKS.items()))
-    parser.add_argument("--bundle", type=Path, help=f"default: an untrained {name}")
-    parser.add_argument("--folder", type=Path, help="on the disk to measure; default: a new one")
-    parser.add_argument("--no-page", action="store_true", help="print the table only")
-    args = parser.parse_args()
-    inspector = load_bundle(args.bundle or bundle_folder(size, alpha))
+    inspector, what, disk, page = asked()
     frames = noise_frames(inspector)
     rates, lives = [], []
-    with tempfile.TemporaryDirectory(dir=args.folder) as text:
+    with tempfile.TemporaryDirectory(dir=disk) as text:
         folder = Path(text)
         with Mosquitto(folder / "broker", "max_queued_messages 0") as broker:
             bare = BarePaho(broker.url)
@@ -115,7 +107,6 @@ def main() -> None:
     columns = [[spread(values, 2) for values in zip(*side, strict=True)] for side in (rates, lives)]
     rows = [["messages/s", *columns[0], "at least 0.8"]]
     rows += [["live p99, ms", *columns[1], "at most 1.5"]]
-    what = args.bundle.name if args.bundle else name
     body = (
         table(("what", "paho alone / no backlog", "draining", "ratio", "asked"), rows)
         + f"\n\nMedians of {REPEATS} interleaved repeats, the lowest and the highest. messages/s: "
@@ -126,7 +117,7 @@ def main() -> None:
         f"{LIVE_ROWS:,} results that is being drained from the first moment to the last.\n"
     )
     print(body)
-    if not args.no_page:
+    if page:
         write_section("drain", "Draining a backlog", "python bench/drain.py", body)
 
 

@@ -12,7 +12,6 @@ pace, from due to PUBACK as well. The commit interval's share is at most the int
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
@@ -25,12 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bare_paho import BarePaho
 from bench.figures import p99, spread, table
-from bench.line import IN_FLIGHT, NETWORKS, Line, PacedSource, bundle_folder, noise_frames
+from bench.line import IN_FLIGHT, Line, PacedSource, asked, noise_frames
 from bench.page import write_section
 from lineside.image import Frame
 from lineside.inspector import Inspector
 from lineside.messages import Result, decode
-from lineside.runtime.trial import load_bundle
 from lineside_agent.sources.memory import MemorySource
 from tests.support.broker import Mosquitto
 
@@ -154,15 +152,8 @@ def measure(inspector: Inspector, folder: Path) -> list[list[str]]:
 
 def main() -> None:
     """Measure, and write the section."""
-    parser = argparse.ArgumentParser()
-    name, (size, alpha) = next(iter(NETWORKS.items()))
-    parser.add_argument("--bundle", type=Path, help=f"default: an untrained {name}")
-    parser.add_argument("--folder", type=Path, help="on the disk to measure; default: a new one")
-    parser.add_argument("--no-page", action="store_true", help="print the table only")
-    args = parser.parse_args()
-    inspector = load_bundle(args.bundle or bundle_folder(size, alpha))
-    what = str(args.bundle.name) if args.bundle else name
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+    inspector, what, disk, page = asked()
+    with tempfile.TemporaryDirectory(dir=disk) as folder:
         rows = measure(inspector, Path(folder))
     head = ("commit interval", "frames/s", "p50", "p99", "p99 invoke", "p99 fdatasync")
     body = (
@@ -174,7 +165,7 @@ def main() -> None:
         "invoke) / (commit interval + p99 fdatasync + p99 bare PUBACK), asked: at most 1.25.\n"
     )
     print(body)
-    if not args.no_page:
+    if page:
         write_section(
             "latency", "From frame to PUBACK at half load", "python bench/latency.py", body
         )

@@ -5,6 +5,7 @@ The networks are not trained: weights don't matter for speed.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 from typing_extensions import override
@@ -39,7 +40,9 @@ IN_FLIGHT: Final = 20
 
 BOOT: Final = "0198f1c2-0000-4000-8000-000000000003"
 STATION: Final = StationSettings(site="ulm", name="press4")
-NETWORKS: Final = {"MobileNet 0.25, 128 px": (128, 0.25), "MobileNet 1.0, 224 px": (224, 1.0)}
+SMALL: Final = "MobileNet 0.25, 128 px"
+LARGE: Final = "MobileNet 1.0, 224 px"
+NETWORKS: Final = {SMALL: (128, 0.25), LARGE: (224, 1.0)}
 KERAS: Final = """
 import sys, keras
 size, alpha, cells, out = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4]
@@ -92,6 +95,38 @@ def bundle_folder(size: int, alpha: float) -> Path:
 def bundle_of(size: int, alpha: float) -> Inspector:
     """Such a bundle, loaded, with one interpreter thread."""
     return load_bundle(bundle_folder(size, alpha))
+
+
+class Asked(NamedTuple):
+    """What a benchmark is asked for.
+
+    Attributes:
+        inspector: who looks, with one interpreter thread.
+        what: it is called on the page.
+        folder: on the disk to measure; None: where new folders are made.
+        page: whether to write the section.
+    """
+
+    inspector: Inspector
+    what: str
+    folder: Path | None
+    page: bool
+
+
+def asked(network: str = SMALL) -> Asked:
+    """Parse the arguments, and load the bundle that they name.
+
+    Args:
+        network: of NETWORKS, whose untrained bundle is taken where they name none.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bundle", type=Path, help=f"default: an untrained {network}")
+    parser.add_argument("--folder", type=Path, help="on the disk to measure; default: a new one")
+    parser.add_argument("--no-page", action="store_true", help="print the table only")
+    args = parser.parse_args()
+    inspector = load_bundle(args.bundle or bundle_folder(*NETWORKS[network]))
+    what = args.bundle.name if args.bundle else network
+    return Asked(inspector, what, args.folder, not args.no_page)
 
 
 def noise_frames(inspector: Inspector, count: int = 16) -> list[Frame]:

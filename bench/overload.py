@@ -9,7 +9,6 @@ agent counts is compared with.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -22,12 +21,11 @@ import cv2
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.figures import p99, spread, table
-from bench.line import NETWORKS, Line, bundle_folder
+from bench.line import LARGE, Line, asked
 from bench.page import write_section
 from lineside.image import Frame
 from lineside.inspector import Inspector
 from lineside.messages import Result, decode
-from lineside.runtime.trial import load_bundle
 from lineside.settings import CameraSettings
 from lineside_agent.capture.line import LOG
 from lineside_agent.sources import make_source
@@ -145,22 +143,15 @@ def row(commit_ms: int, runs: list[Run]) -> list[str]:
 
 def main() -> None:
     """Measure, and write the section."""
-    parser = argparse.ArgumentParser()
-    name, (size, alpha) = list(NETWORKS.items())[-1]
-    parser.add_argument("--bundle", type=Path, help=f"default: an untrained {name}")
-    parser.add_argument("--folder", type=Path, help="on the disk to measure; default: a new one")
-    parser.add_argument("--no-page", action="store_true", help="print the table only")
-    args = parser.parse_args()
-    inspector = load_bundle(args.bundle or bundle_folder(size, alpha))
+    inspector, what, disk, page = asked(LARGE)
     runs: dict[int, list[Run]] = {ms: [] for ms in COMMIT_MS}
-    with tempfile.TemporaryDirectory(dir=args.folder) as text:
+    with tempfile.TemporaryDirectory(dir=disk) as text:
         folder = Path(text)
         with Mosquitto(folder / "broker", "max_queued_messages 0") as broker:
             for repeat in range(REPEATS):
                 for ms, found in runs.items():
                     found.append(Run(broker.url, folder / f"{ms}-{repeat}", ms, inspector))
     head = ("commit interval", "load", "invoke + period, ms", "p99 to the verdict, ms", "ratio")
-    what = args.bundle.name if args.bundle else name
     body = (
         table(
             [*head, "p99 to PUBACK, ms", "dropped", "miscounted"], [row(*r) for r in runs.items()]
@@ -174,7 +165,7 @@ def main() -> None:
         "way round; asked: 0.\n"
     )
     print(body)
-    if not args.no_page:
+    if page:
         write_section("overload", "Twice the load", "python bench/overload.py", body)
 
 

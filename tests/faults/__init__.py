@@ -1,5 +1,6 @@
 """The fault harness: is it true that no verdict is lost?
 
+    plain.py      the harness's own MQTT client
     truth.py      its own numbered triggers, sent until the station answers
     witness.py    what an independent subscriber hears, and what `lineside.subscriber` brings back
     counting.py   pure: what was accepted against what was heard; what is a violation
@@ -20,6 +21,7 @@
     unsynced.py   a file layer that loses what was not synced
     controls.py   those that must be found wrong
     report.py     a run as markdown
+    ending.py     how the long forms end
     long.py       `make faults-results`
     cameras_long.py  `make faults-cameras`
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -24,8 +23,9 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench.page import ROOT, write_section
-from tests.faults import healthy, lenses, report
+from bench.page import ROOT
+from tests.faults import healthy, lenses
+from tests.faults.ending import LongForm, end
 from tests.faults.trial import Outcome
 
 FULL = {"times": 50, "warm_up": 120.0, "healthy": 3600.0}
@@ -41,6 +41,16 @@ strict decoder accepts nobody can know. A camera whose pictures are only late mu
 anything, and a trigger must not get a frame of before it; with one bit of each JPEG damaged the few
 frames that are refused are a `no_read` and not yet a fault.
 """
+
+FORM = LongForm(
+    "cameras_long.py",
+    "faults-cameras",
+    "Cameras that fail, of a whole agent",
+    "cameras.md",
+    "faults/said.txt",
+    FULL,
+    preface=MEANING + "\n",
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -91,26 +101,8 @@ def run_all(asked: argparse.Namespace, folder: Path) -> list[Outcome]:
 def main() -> None:
     """Run, report, and say with the exit code whether all is well."""
     asked = arguments()
-    out = ROOT / "build" / "faults"
-    out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="lineside-cameras-"))
-    outcomes = run_all(asked, folder)
-    if (folder / "faults" / "said.txt").exists():
-        shutil.copy(folder / "faults" / "said.txt", out)
-    body = MEANING + "\n" + report.whole(outcomes)
-    (out / "cameras.md").write_text(body)
-    click.echo(body)
-    command = f"python tests/faults/cameras_long.py --seed {asked.seed}"
-    if asked.only is None and all(getattr(asked, k) == v for k, v in FULL.items()):
-        write_section("faults-cameras", "Cameras that fail, of a whole agent", command, body)
-    wrong = [line for outcome in outcomes for line in outcome.violations]
-    for line in wrong:
-        click.echo(f"WRONG {line}", err=True)
-    if wrong or asked.keep:
-        click.echo(f"the runs are in {folder}", err=True)
-    else:
-        shutil.rmtree(folder)
-    sys.exit(1 if wrong else 0)
+    end(FORM, asked, folder, run_all(asked, folder))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ from collections import Counter, defaultdict
 from typing import Any, Final, NamedTuple
 
 import paho.mqtt.client as paho
-from typing_extensions import Self
+from typing_extensions import override
 
 from tests.faults.cameras import Look
 from tests.faults.counting import History
-from tests.faults.truth import SITE, client
+from tests.faults.plain import PlainClient
+from tests.faults.truth import SITE
 
 LOSSES: Final = (
     ("unplugged", "unplugged"),
@@ -75,7 +76,7 @@ def read_event(event: dict[str, Any], at_ns: int) -> Said | None:
     return None
 
 
-class Ear:
+class Ear(PlainClient):
     """Subscribes to a station and writes down what it says. Repeated results count once.
 
     Args:
@@ -92,8 +93,8 @@ class Ear:
     """
 
     def __init__(self, port: int) -> None:
-        self._port = port
-        self._client, self._options = client("ear", keep_session=True)
+        filters = [(f"{SITE}/result/+", 1), (f"{SITE}/event", 1), (f"{SITE}/health", 0)]
+        super().__init__("ear", port, filters, keep_session=True)
         self.said: list[Said] = []
         self.messages: list[str] = []
         self.heard: defaultdict[str, list[Heard]] = defaultdict(list)
@@ -102,10 +103,8 @@ class Ear:
         self.newest_ns: Counter[str] = Counter()
         self.reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def _on_connect(self, client: paho.Client, *_: object) -> None:
-        client.subscribe([(f"{SITE}/result/+", 1), (f"{SITE}/event", 1), (f"{SITE}/health", 0)])
-
-    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+    @override
+    def _on_message(self, message: paho.MQTTMessage) -> None:
         at_ns = time.monotonic_ns()
         payload = bytes(message.payload)
         leaf = message.topic.removeprefix(f"{SITE}/").partition("/")[0]
@@ -149,14 +148,3 @@ class Ear:
             found = list(stream["findings"])
             found += ["lost"] if stream["camera"] == "lost" else []
             self.said += [Said(at_ns, name, each, health=True) for each in found]
-
-    def __enter__(self) -> Self:
-        self._client.on_connect = self._on_connect
-        self._client.on_message = self._on_message
-        self._client.connect_async("127.0.0.1", self._port, **self._options)
-        self._client.loop_start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()

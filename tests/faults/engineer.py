@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import paho.mqtt.client as paho
-from typing_extensions import Self
+from typing_extensions import override
 
-from tests.faults.truth import SITE, client
+from tests.faults.plain import PlainClient
+from tests.faults.truth import SITE
 
 
-class Engineer:
+class Engineer(PlainClient):
     """Sends `use_bundle`, once each: an answer may never come, as where the agent is killed.
 
     Args:
@@ -21,10 +22,9 @@ class Engineer:
     """
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        super().__init__("engineer", port, [(f"{SITE}/response/engineer", 1)])
         self._asked: dict[str, str] = {}
         self._count = 0
-        self._client, self._options = client("engineer")
         self.answers: list[tuple[str, bool, str]] = []
 
     def use_bundle(self, bundle: str) -> None:
@@ -42,19 +42,9 @@ class Engineer:
         }
         self._client.publish(f"{SITE}/command", json.dumps(command), qos=1)
 
-    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+    @override
+    def _on_message(self, message: paho.MQTTMessage) -> None:
         response = json.loads(message.payload)
         bundle = self._asked.pop(response["id"], None)
         if bundle is not None:
             self.answers.append((bundle, response["ok"], response["reason"] or ""))
-
-    def __enter__(self) -> Self:
-        self._client.on_connect = lambda c, *_: c.subscribe(f"{SITE}/response/engineer", 1)
-        self._client.on_message = self._on_message
-        self._client.connect_async("127.0.0.1", self._port, **self._options)
-        self._client.loop_start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()

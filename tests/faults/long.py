@@ -13,7 +13,6 @@ docs/benchmarks.md. Exits with 1 on any violation, and where a control is not fo
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
@@ -23,11 +22,12 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench.page import ROOT, write_section
-from tests.faults import controls, frames, limit, report, trial
+from tests.faults import controls, frames, limit, trial
+from tests.faults.ending import LongForm, end
 from tests.faults.plant import Wanted, faketime
 
 FULL = {"kills": 1000, "disk_full": 100, "resets": 1000, "results": 100_000}
+FORM = LongForm("long.py", "faults", "Faults", "report.md", "all/faults.jsonl", FULL)
 
 
 def faults_of(kills: int, disk_full: int, resets: int) -> dict[str, int]:
@@ -102,26 +102,9 @@ def run_all(asked: argparse.Namespace, folder: Path) -> tuple[list[trial.Outcome
 def main() -> None:
     """Run, report, and say with the exit code whether all is well."""
     asked = arguments()
-    out = ROOT / "build" / "faults"
-    out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="lineside-faults-"))
     outcomes, asleep = run_all(asked, folder)
-    if (folder / "all" / "faults.jsonl").exists():
-        shutil.copy(folder / "all" / "faults.jsonl", out)
-    body = report.whole(outcomes)
-    (out / "report.md").write_text(body)
-    click.echo(body)
-    command = f"python tests/faults/long.py --seed {asked.seed}"
-    if asked.only is None and all(getattr(asked, k) == v for k, v in FULL.items()):
-        write_section("faults", "Faults", command, body)
-    wrong = [line for outcome in outcomes for line in outcome.violations] + asleep
-    for line in wrong:
-        click.echo(f"WRONG {line}", err=True)
-    if wrong or asked.keep:
-        click.echo(f"the runs are in {folder}", err=True)
-    else:
-        shutil.rmtree(folder)
-    sys.exit(1 if wrong else 0)
+    end(FORM, asked, folder, outcomes, asleep)
 
 
 if __name__ == "__main__":

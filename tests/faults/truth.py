@@ -13,13 +13,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from typing_extensions import Self
+from typing_extensions import Self, override
+
+from tests.faults.plain import PlainClient
 
 RESEND_S: Final = 1.0
 """Seconds without an answer after which a trigger is sent again."""
@@ -35,17 +34,6 @@ REFUSED_S: Final = 0.2
 
 SITE: Final = "lineside/ulm/press4"
 """The station, as its topics begin."""
-
-
-def client(name: str, *, keep_session: bool = False) -> tuple[paho.Client, dict[str, Any]]:
-    """A plain MQTT 5 client, and how it connects."""
-    made = paho.Client(CallbackAPIVersion.VERSION2, name, protocol=paho.MQTTv5)
-    made.reconnect_delay_set(1, 1)
-    options: dict[str, Any] = {"clean_start": not keep_session}
-    if keep_session:
-        options["properties"] = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        options["properties"].SessionExpiryInterval = 3600
-    return made, options
 
 
 @dataclass
@@ -65,7 +53,7 @@ class Trigger:
     sent: int = 0
 
 
-class Truth:
+class Truth(PlainClient):
     """Sends triggers for as long as it may, and remembers what was accepted.
 
     Args:
@@ -90,17 +78,16 @@ class Truth:
         requesters: int = 4,
         may: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._port = port
         self._streams = streams
         self._may = may
         self._names = [f"plc{n}" for n in range(requesters)]
+        super().__init__("truth", port, [(f"{SITE}/response/{name}", 1) for name in self._names])
         self._open: dict[str, dict[str, Trigger]] = {name: {} for name in self._names}
         self._answers: deque[tuple[str, bytes]] = deque()
         self._next_at = dict.fromkeys(self._names, 0.0)
         self._count = 0
         self._ending = threading.Event()
         self._holding = threading.Event()
-        self._client, self._options = client("truth")
         self._thread = threading.Thread(target=self._run, name="truth", daemon=True)
         self.failure: BaseException | None = None
         self.sent: dict[str, str] = {}
@@ -175,21 +162,18 @@ class Truth:
             self.refused[trigger.id] = response["reason"]
             self.reasons[response["reason"].split(":")[0]] += 1
 
-    def _on_connect(self, client: paho.Client, *_: object) -> None:
-        client.subscribe([(f"{SITE}/response/{name}", 1) for name in self._names])
+    @override
+    def _on_message(self, message: paho.MQTTMessage) -> None:
+        self._answers.append((message.topic, bytes(message.payload)))
 
+    @override
     def __enter__(self) -> Self:
-        self._client.on_connect = self._on_connect
-        self._client.on_message = lambda _c, _d, m: self._answers.append(
-            (m.topic, bytes(m.payload))
-        )
-        self._client.connect_async("127.0.0.1", self._port, **self._options)
-        self._client.loop_start()
+        super().__enter__()
         self._thread.start()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    @override
+    def __exit__(self, *exc: object) -> None:
         self._ending.set()
         self._thread.join(5)
-        self._client.disconnect()
-        self._client.loop_stop()
+        super().__exit__(*exc)

@@ -9,17 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client as paho
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from lineside.messages import Event, Result
 from lineside.mqtt.backoff import Backoff
 from lineside.settings import MqttSettings
 from lineside.subscriber import Gap, Pace, Subscriber
 from tests.faults.counting import History
-from tests.faults.truth import SITE, client
+from tests.faults.plain import PlainClient
+from tests.faults.truth import SITE
 
 
-class Witness:
+class Witness(PlainClient):
     """A plain client with a persistent session, QoS 1. It counts, and repairs nothing.
 
     Args:
@@ -31,33 +32,20 @@ class Witness:
     """
 
     def __init__(self, port: int) -> None:
-        self._port = port
-        self._client, self._options = client("witness", keep_session=True)
+        filters = [(f"{SITE}/result/+", 1), (f"{SITE}/event", 1)]
+        super().__init__("witness", port, filters, keep_session=True)
         self._seen: set[bytes] = set()
         self.history = History()
         self.events: list[dict[str, Any]] = []
 
-    def _on_connect(self, client: paho.Client, *_: object) -> None:
-        client.subscribe([(f"{SITE}/result/+", 1), (f"{SITE}/event", 1)])
-
-    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+    @override
+    def _on_message(self, message: paho.MQTTMessage) -> None:
         payload = bytes(message.payload)
         if not message.topic.endswith("/event"):
             self.history.take(payload)
         elif payload not in self._seen:
             self._seen.add(payload)
             self.events.append(json.loads(payload))
-
-    def __enter__(self) -> Self:
-        self._client.on_connect = self._on_connect
-        self._client.on_message = self._on_message
-        self._client.connect_async("127.0.0.1", self._port, **self._options)
-        self._client.loop_start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 class Repairer:

@@ -12,9 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from typing_extensions import Self
+
+STOOD_STILL_S: Final = 1.0
+"""Seconds between two looks that count as waiting, at most."""
 
 
 def free_port() -> int:
@@ -117,10 +121,22 @@ def rude_server() -> Iterator[int]:
             thread.join()
 
 
-def wait_for(condition: object, timeout: float = 30.0, what: str = "condition") -> None:
-    """Wait until `condition()` is true."""
+def wait_for(condition: object, timeout: float = 30.0, what: object = "condition") -> None:
+    """Wait until `condition()` is true.
+
+    Args:
+        condition: called every few milliseconds.
+        timeout: seconds. A pause in which the machine stood still does not count: whoever is
+            waited for stood still, too.
+        what: what is waited for; where it can be called, it is asked at the end, and says more.
+    """
     assert callable(condition)
-    deadline = time.monotonic() + timeout
+    waited, looked_at = 0.0, time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true within {timeout:g} s"
+        now = time.monotonic()
+        waited += min(now - looked_at, STOOD_STILL_S)
+        looked_at = now
+        if waited > timeout:
+            said = what() if callable(what) else what
+            raise AssertionError(f"{said} did not come true within {timeout:g} s")
         time.sleep(0.01)
