@@ -138,5 +138,6 @@ def wait_for(condition: object, timeout: float = 30.0, what: object = "condition
         looked_at = now
         if waited > timeout:
             said = what() if callable(what) else what
-            raise AssertionError(f"{said} did not come true within {timeout:g} s")
+            msg = f"{said} did not come true within {timeout:g} s"
+            raise AssertionError(msg)
         time.sleep(0.01)
