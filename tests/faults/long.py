@@ -42,6 +42,7 @@ def faults_of(kills: int, disk_full: int, resets: int) -> dict[str, int]:
         "camera": kills // 2,
         "bad_model": kills // 20,
         "other_model": 1,
+        "kill_waiting": kills // 20,
     }
 
 

@@ -18,6 +18,7 @@ FAULTS = {
     "clock": 4 if faketime() else 0,
     "camera": 4,
     "bad_model": 1,
+    "kill_waiting": 2,
 }
 
 
