@@ -78,6 +78,7 @@ class Side:
         commit_ms: the interval.
         rate: half of what it can carry, in results a second.
         payload: of one of its results.
+        acked: payload of each message that was acknowledged in the last run, and when.
     """
 
     def __init__(self, url: str, folder: Path, commit_ms: int, inspector: Inspector) -> None:
@@ -85,13 +86,13 @@ class Side:
         self.commit_ms = commit_ms
         self._inspector = inspector
         self._frames: list[Frame] = noise_frames(inspector)
-        self._acked: list[tuple[bytes, int]] = []
-        self._line = Line(url, folder, commit_ms, lambda *one: self._acked.append(one))
+        self.acked: list[tuple[bytes, int]] = []
+        self._line = Line(url, folder, commit_ms, lambda *one: self.acked.append(one))
         count = 200
         for _ in range(2):  # the first one says how many frames the others need
             count = max(50, round(self._carried(count) * CAPACITY_S))
         self.rate = statistics.median(self._carried(count) for _ in range(3)) / 2
-        self.payload = self._acked[-1][0]
+        self.payload = self.acked[-1][0]
 
     def _carried(self, count: int) -> float:
         frames = [self._frames[number % len(self._frames)] for number in range(count)]
@@ -105,12 +106,12 @@ class Side:
 
     def measure(self) -> tuple[list[float], list[float]]:
         """Frame to PUBACK, and invoke, of each result of a paced run, in milliseconds."""
-        self._acked.clear()
+        self.acked.clear()
         self._line.rate(
             self._inspector, PacedSource(self._frames, self.rate, round(self.rate * SECONDS))
         )
         whole, invokes = [], []
-        for payload, at_ns in self._acked:
+        for payload, at_ns in self.acked:
             result = decode("result", payload)
             if isinstance(result, Result) and result.inputs[0].mono_ns is not None:
                 whole.append((at_ns - result.inputs[0].mono_ns) / 1e6)
