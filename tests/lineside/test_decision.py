@@ -110,3 +110,20 @@ def test_what_is_no_number_gets_no_verdict(bad: float) -> None:
 def test_another_count_of_outputs_gets_no_verdict() -> None:
     answer = Decision(spec(), GOOD_BAD)([1.0, 2.0, 3.0])
     assert (answer.verdict, answer.reasons) == ("no_read", ("outputs:3!=2",))
+
+
+@pytest.mark.parametrize("labels", [GOOD_BAD, THREE, SORTING])
+def test_one_picture_is_decided_by_the_same_formulas_as_many(labels: tuple[Label, ...]) -> None:
+    logits = np.random.default_rng(0).normal(size=(200, len(labels)), scale=8.0)
+    logits[0] = 0.0
+    logits[1, 0] = 2000.0
+    p = softmax(logits, 1.7)
+    scores = defect_scores(p, labels)
+    decide = Decision(spec(temperature=1.7), labels)
+    for row, each, score in zip(logits, p, scores, strict=True):
+        answer = decide(row)
+        assert answer.score == pytest.approx(float(score), abs=1e-14)
+        assert answer.verdict == verdict_of(float(score), spec())[0]
+        order = np.argsort(-each, kind="stable")
+        assert [name for name, _ in answer.scores] == [labels[column].name for column in order]
+        assert [q for _, q in answer.scores] == pytest.approx(each[order].tolist(), abs=1e-14)
