@@ -302,14 +302,17 @@ def to_tensor(frame: Frame, spec: Preprocess, size: tuple[int, int]) -> npt.NDAr
         reduce = spec.decode.reduce
         _check_inside(spec.crop, frame.shape[1] * reduce, frame.shape[0] * reduce)
         frame = crop_to(frame, _outward(spec.crop, reduce))
-    code = cv2.COLOR_BGR2GRAY if spec.colour == "gray" else cv2.COLOR_BGR2RGB
-    pixels = cv2.cvtColor(frame, code)
+    gray = spec.colour == "gray"
+    pixels = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if gray else frame
     how = cv2.INTER_AREA if spec.interpolation == "area" else cv2.INTER_LINEAR
     height, width = size
     if spec.resize == "letterbox":
         pixels = _letterbox(cv2, pixels, height, width, how)
     elif pixels.shape[:2] != (height, width):
         pixels = cv2.resize(pixels, (width, height), interpolation=how)
+    if not gray:
+        # Channels are resized one by one, so that these are the same bits; but there are fewer now.
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     tensor: npt.NDArray[np.uint8] = pixels.reshape(height, width, spec.channels)
     return tensor
 

@@ -281,3 +281,15 @@ def test_the_frame_itself_is_left_alone() -> None:
     before = frame.copy()
     to_tensor(frame, Preprocess(crop=(1, 1, 40, 40), colour="gray"), (16, 16))
     assert np.array_equal(frame, before)
+
+
+@pytest.mark.parametrize("interpolation", ["area", "linear"])
+@pytest.mark.parametrize("shape", [(97, 131), (480, 640), (32, 40), (20, 24)])
+def test_colours_in_order_before_or_after_resizing_are_the_same_bits(
+    shape: tuple[int, int], interpolation: str
+) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    how = cv2.INTER_AREA if interpolation == "area" else cv2.INTER_LINEAR
+    expected = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), (56, 48), interpolation=how)
+    spec = Preprocess(resize="stretch", interpolation=interpolation)  # type: ignore[arg-type]
+    assert np.array_equal(to_tensor(frame, spec, (48, 56)), expected)
