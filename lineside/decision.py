@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from lineside.manifest import DecisionSpec, Label
 from lineside.messages import Verdict
@@ -28,8 +28,7 @@ TOP: Final = 5
 """How many labels an answer lists."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the model says of one picture.
 
     Attributes:
@@ -44,7 +43,7 @@ class Answer:
     reasons: tuple[str, ...]
     label: str | None = None
     score: float | None = None
-    scores: tuple[tuple[str, float], ...] = field(default=())
+    scores: tuple[tuple[str, float], ...] = ()
 
 
 def no_read(*reasons: str) -> Answer:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from lineside.bundle import Bundle
 from lineside.decision import Answer, Decision
@@ -22,8 +23,7 @@ from lineside.runtime.engine import Tensor
 from lineside.runtime.feed import make_feed
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(Struct, frozen=True):
     """What one frame gave.
 
     Attributes:

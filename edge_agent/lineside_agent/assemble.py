@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from lineside.decision import Answer
 from lineside.image import Box
 from lineside.inspector import Inspector
@@ -73,8 +75,7 @@ class Context:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Struct, frozen=True):
     """Moments of one part's way, in ns of the monotonic clock.
 
     Attributes:

@@ -11,10 +11,12 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
+
+from msgspec import structs
 
 from lineside.bundle import Bundle
 from lineside.errors import BrokerError, CameraError, LinesideError
@@ -188,7 +190,8 @@ def _look(source: Source, camera: CameraSettings, first: Shot) -> tuple[Shot, st
         if shot is not None and shot.frame is not None:
             doubts[shot.doubt] += 1
             if chosen is None or (chosen.doubt is not None and shot.doubt is None):
-                chosen = replace(shot, frame=shot.frame.copy())  # a view, until the next is taken
+                # A frame is a view, until the next one is taken.
+                chosen = structs.replace(shot, frame=shot.frame.copy())
         shot = source.take(0.2)
     found = [f"{kind}: {seen}" for kind, seen in source.findings.items()]
     pictures, trusted = doubts.total(), doubts.pop(None, 0)

@@ -49,12 +49,9 @@ class Housekeeping:
 
     def prune(self, outbox: Outbox) -> None:
         """Delete what was kept long enough and a part of what is too much."""
-        gone = outbox.expire(
-            retention_s=self._settings.retention_h * 3600,
-            max_events=self._max_events,
-            limit=self._bite,
-        )
-        more = gone.results + gone.events >= self._bite
+        gone = outbox.expire(retention_s=self._settings.retention_h * 3600, limit=self._bite)
+        events = self._drop_events(outbox, self._max_events)
+        more = gone.results + gone.events + events >= self._bite
         most = self._settings.max_results
         # A hundredth more than needed goes, so that it isn't done for every single one.
         excess = outbox.kept - most + most // 100 if outbox.kept > most else 0
@@ -97,8 +94,20 @@ class Housekeeping:
             return True
         if self._drop(outbox, self._bite):
             return True
-        events = outbox.expire(retention_s=1e12, max_events=10, limit=self._bite)
-        return events.events > 0
+        return self._drop_events(outbox, 10) > 0
+
+    def _drop_events(self, outbox: Outbox, most: int) -> int:
+        """Delete the oldest of too many events, but for those that are on their way; how many."""
+        limit = self._bite
+        while True:
+            ids = outbox.surplus(most, limit)
+            # What the publisher holds stays: it would wait for what is no more, and read nothing
+            # else from disk.
+            free = self._publisher.withdraw(ids)
+            if free or len(ids) < limit:
+                break
+            limit += self._bite
+        return outbox.delete(free).events if free else 0
 
     def _drop(self, outbox: Outbox, count: int) -> int:
         """Delete the oldest that was published or else the oldest results; how many messages."""

@@ -341,6 +341,7 @@ class Keeper:
             with contextlib.suppress(StorageError):
                 outbox.close(clean=False)
         self._cursor = (0, 0)
+        self._publisher.part()
         self._committer.begin()
         try:
             self._report(self._opening.put_aside(error))

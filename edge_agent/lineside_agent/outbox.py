@@ -27,11 +27,13 @@ from lineside_agent.records import EVENTS, FIRST_GRANT, Aside, Entry, Row, State
 from lineside_agent.retention import (
     Loss,
     Pruned,
+    delete,
     discard,
     expire,
     forget_boots,
     lose,
     oldest,
+    oldest_events,
 )
 from lineside_agent.schema import check, configure, upgrade
 
@@ -300,21 +302,34 @@ class Outbox:
             rows: list[tuple[Any, ...]] = found.fetchall()
         return (rows[-1][0] if rows else 0), [Loss(*row[1:]) for row in rows]
 
-    def expire(self, *, retention_s: float, max_events: int, limit: int) -> Pruned:
-        """Delete what is older than the retention, and the oldest events of too many.
+    def expire(self, *, retention_s: float, limit: int) -> Pruned:
+        """Delete what is older than the retention.
 
         Args:
             retention_s: how long a message is kept after it was published, in seconds of running.
-            max_events: how many events are kept at most.
-            limit: how many messages are deleted for each reason at most, so that it stays short.
+            limit: how many messages are deleted at most, so that it stays short.
 
         Returns:
             What was deleted.
         """
         with self._pruning() as (db, pruned):
             cutoff = time.monotonic() - self._began - retention_s
-            expire(db, pruned, cutoff=cutoff, events=self._events - max_events, limit=limit)
+            expire(db, pruned, cutoff=cutoff, limit=limit)
             forget_boots(db, self._boot)
+        return pruned
+
+    def surplus(self, max_events: int, limit: int) -> list[int]:
+        """The ids of the oldest events where there are more than `max_events`; `limit` at most."""
+        excess = min(limit, self._events - max_events)
+        if excess <= 0:
+            return []
+        with self._errors():
+            return oldest_events(self._connection, excess)
+
+    def delete(self, ids: Sequence[int]) -> Pruned:
+        """Delete messages, published or not; nothing tells of it afterwards."""
+        with self._pruning() as (db, pruned):
+            delete(db, pruned, ids)
         return pruned
 
     def discard(self, count: int) -> Pruned:

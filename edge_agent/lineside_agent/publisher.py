@@ -122,6 +122,7 @@ class Publisher:
         self._awaited: dict[tuple[str, bytes], _Awaited] = {}
         self._done: list[tuple[int, State]] = []
         self._held: set[int] = set()
+        self._strangers: set[int] = set()
         self._replay: _Replay | None = None
         self._refusals = 0
         self._paused_until = 0.0
@@ -158,7 +159,8 @@ class Publisher:
 
     def wants_backlog(self, pending: int) -> bool:
         """Whether to read from disk, where `pending` messages are not done."""
-        return len(self._backlog) < PAGE // 2 and pending > len(self._held)
+        held = len(self._held) - len(self._strangers)
+        return len(self._backlog) < PAGE // 2 and pending > held
 
     @property
     def done_count(self) -> int:
@@ -195,13 +197,21 @@ class Publisher:
                 for number in gone & self._refused.keys():
                     del self._refused[number]
                 self._held -= gone
+                self._strangers -= gone
                 held -= gone
             return [number for number in numbers if number not in held]
 
     def forget(self, done: Iterable[tuple[int, State]]) -> None:
         """What was taken is noted on disk, so the backlog won't bring it again."""
         with self._lock:
-            self._held.difference_update(number for number, _ in done)
+            numbers = [number for number, _ in done]
+            self._held.difference_update(numbers)
+            self._strangers.difference_update(numbers)
+
+    def part(self) -> None:
+        """The file that what is held came from is gone: it is still sent, but is on no disk."""
+        with self._lock:
+            self._strangers.update(self._held)
 
     # What the desk calls.
 
@@ -312,6 +322,9 @@ class Publisher:
             topic = (
                 self._topics.event() if row.stream == EVENTS else self._topics.result(row.stream)
             )
+            twin = self._awaited.get((topic, row.payload)) if self._echo else None
+            if twin is not None and twin.row is not None:
+                return  # the same event once more: whose echo came could not be said
             answered = partial(self._answered, row, topic)
             try:
                 self._send(Outgoing(topic, row.payload, on_done=answered))
@@ -382,6 +395,7 @@ class Publisher:
             self._refused[row.id] = (row, now + RETRY_S)
         else:
             self._held.discard(row.id)
+            self._strangers.discard(row.id)
 
     def _finish(self, row: Row, state: State) -> None:
         self._done.append((row.id, state))

@@ -5,6 +5,7 @@ Each function works inside the caller's transaction.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -54,22 +55,29 @@ class Pruned:
             self.pending += state == 0
 
 
-def expire(db: apsw.Connection, pruned: Pruned, *, cutoff: float, events: int, limit: int) -> None:
+def expire(db: apsw.Connection, pruned: Pruned, *, cutoff: float, limit: int) -> None:
     """Delete what was kept long enough.
 
     Args:
         db: the outbox.
         pruned: counts it.
         cutoff: what was published before this, in the outbox's seconds, goes.
-        events: how many events are too many. The oldest go.
-        limit: how many messages are deleted for each reason at most, so that it stays short.
+        limit: how many messages are deleted at most, so that it stays short.
     """
     old = "SELECT id FROM messages WHERE state > 0 AND at < ? ORDER BY at LIMIT ?"
     pruned.add(_delete(db, old, cutoff, limit))
-    excess = min(limit, events - pruned.events)
-    if excess > 0:
-        oldest = f"SELECT id FROM messages WHERE series IN {_EVENT} ORDER BY series, seq LIMIT ?"  # noqa: S608 - our own text
-        pruned.add(_delete(db, oldest, excess))
+
+
+def oldest_events(db: apsw.Connection, limit: int) -> list[int]:
+    """The ids of the oldest events, published or not."""
+    text = f"SELECT id FROM messages WHERE series IN {_EVENT} ORDER BY series, seq LIMIT ?"  # noqa: S608 - our own text
+    return [number for (number,) in db.execute(text, (limit,))]
+
+
+def delete(db: apsw.Connection, pruned: Pruned, ids: Sequence[int]) -> None:
+    """Delete messages, published or not."""
+    which = "SELECT value FROM json_each(?)"
+    pruned.add(_delete(db, which, json.dumps(list(ids))))
 
 
 def discard(db: apsw.Connection, pruned: Pruned, *, count: int) -> None:
@@ -144,7 +152,7 @@ def forget_boots(db: apsw.Connection, boot: str) -> None:
     db.execute(f"DELETE FROM boots WHERE {nothing.format(inner)}", (boot,))  # noqa: S608 - our own text
 
 
-def _delete(db: apsw.Connection, select: str, *bindings: float) -> list[tuple[Any, ...]]:
+def _delete(db: apsw.Connection, select: str, *bindings: float | str) -> list[tuple[Any, ...]]:
     """State, and whether it was an event, of each row that was deleted."""
     text = f"DELETE FROM messages WHERE id IN ({select}) RETURNING state, series IN {_EVENT}"  # noqa: S608 - our own text
     found: list[tuple[Any, ...]] = db.execute(text, bindings).fetchall()

@@ -290,7 +290,10 @@ class MqttClient:
             if self._max_packet and packet_bytes(message) > self._max_packet:
                 self._call(message.on_done, Delivery(ok=False, reason="Packet too large"))
                 continue
-            self._publish(client, message)
+            try:
+                self._publish(client, message)
+            except ValueError as error:  # such as a topic that can't be one: it never will be
+                self._call(message.on_done, Delivery(ok=False, reason=str(error)))
 
     def _publish(self, client: paho.Client, message: Outgoing) -> None:
         beside = publish_properties(message)

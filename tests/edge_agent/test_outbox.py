@@ -235,10 +235,10 @@ def test_one_agent_at_a_time(outbox: Outbox, path: Path) -> None:
 def test_retention_deletes_only_what_was_published_long_ago(outbox: Outbox) -> None:
     rows = fill(outbox, 1, 6)
     outbox.commit([], [(row.id, State.CONFIRMED) for row in rows[:3]])
-    assert outbox.expire(retention_s=1000, max_events=10, limit=99).results == 0
+    assert outbox.expire(retention_s=1000, limit=99).results == 0
     assert outbox.kept == 6
-    assert outbox.expire(retention_s=-1, max_events=10, limit=2).results == 2
-    pruned = outbox.expire(retention_s=-1, max_events=10, limit=99)
+    assert outbox.expire(retention_s=-1, limit=2).results == 2
+    pruned = outbox.expire(retention_s=-1, limit=99)
     assert (pruned.results, pruned.pending) == (1, 0)
     assert (outbox.kept, outbox.pending) == (3, 3)
     assert seqs(outbox.backlog((0, 0), 10)) == [4, 5, 6]
@@ -277,7 +277,7 @@ def test_the_oldest_go_and_which_they_were_is_noted_until_it_is_told(path: Path)
     left = {(row.stream, row.seq) for row in outbox.backlog((0, 0), 10)}
     assert left == {("top", 5), ("top", 6), (EVENTS, 1)}
     assert (outbox.kept, outbox.pending) == (2, 4)
-    outbox.expire(retention_s=1000, max_events=9, limit=9)
+    outbox.expire(retention_s=1000, limit=9)
     assert [line.boot for line in outbox.ledger()] == ["boot-2"]
     outbox.close(clean=True)
 
@@ -286,7 +286,9 @@ def test_events_are_bounded_and_displace_no_result(outbox: Outbox) -> None:
     fill(outbox, 1, 3)
     fill(outbox, 1, 8, EVENTS)
     assert (outbox.kept, outbox.pending) == (3, 11)
-    pruned = outbox.expire(retention_s=1000, max_events=5, limit=99)
+    assert outbox.surplus(8, 99) == []
+    assert len(outbox.surplus(5, 2)) == 2
+    pruned = outbox.delete(outbox.surplus(5, 99))
     assert (pruned.results, pruned.events) == (0, 3)
     assert (outbox.kept, outbox.pending) == (3, 8)
     left = [row.seq for row in outbox.backlog((0, 0), 20) if row.stream == EVENTS]

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from lineside.errors import SettingsError
+from lineside.logins import hide_login
 from lineside.settings import (
     CHECKS,
     MqttSettings,
     check_mqtt,
-    hide_login,
     parse_settings,
     read_settings,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import ClassVar, Literal
+
+from msgspec import Struct
 
 from lineside.errors import CameraError
 from lineside.image import Frame, Reduction
@@ -16,8 +17,7 @@ from lineside_agent.vitals import Kind
 State = Literal["ok", "lost", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
+class Shot(Struct, frozen=True):
     """One frame, or the reason why there is none where there should be one.
 
     Attributes:

@@ -26,8 +26,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def last(path: Path) -> int | None:
-    lines = read(path)
-    return lines[-1]["number"] if lines else None
+    """The number of the last line that is whole: another may be being written."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return json.loads(whole[-1])["number"] if whole else None
 
 
 @contextmanager

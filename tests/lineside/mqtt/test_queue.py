@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from lineside.mqtt import MqttClient, Outgoing
+from lineside.mqtt import Delivery, MqttClient, Outgoing
 from lineside.settings import MqttSettings
+from tests.support.broker import Mosquitto, wait_for
 
 SECONDS = 2.0
 
@@ -51,3 +52,17 @@ def test_a_lost_connection_drops_qos_0_whoever_publishes_meanwhile() -> None:
     client._drop_qos0()
     kept += [int(message.payload) for message in client._queue]
     assert kept == list(range(given))
+
+
+@pytest.mark.broker
+def test_a_message_that_can_be_none_is_refused_and_the_next_one_goes(broker: Mosquitto) -> None:
+    client = MqttClient(MqttSettings(url=broker.url), "press4")
+    said: list[tuple[str, Delivery]] = []
+    for topic in ("a/+", "a/b"):
+        client.publish(Outgoing(topic, b"1", on_done=lambda d, t=topic: said.append((t, d))))  # type: ignore[misc]
+    client.start()
+    wait_for(lambda: len(said) == 2)
+    assert [(topic, delivery.ok) for topic, delivery in said] == [("a/+", False), ("a/b", True)]
+    assert "wildcard" in said[0][1].reason
+    assert client.connections == 1
+    assert client.stop()
