@@ -193,8 +193,8 @@ class Status(Struct, kw_only=True):
     reasons: list[str] = []
     """Why it is degraded (`camera_starting:CAMERA`: no frame yet; `camera_lost:CAMERA`,
     `camera_fault:CAMERA:FAULT`, `stream_failed:STREAM`, `outbox:WHY`, `results_refused:WHY`,
-    `model_fallback:MODEL`, `no_model:MODEL`, `paused:STREAM`) or offline (`stopped`,
-    `connection_lost`)."""
+    `events_refused:WHY`, `model_fallback:MODEL`, `no_model:MODEL`, `paused:STREAM`) or offline
+    (`stopped`, `connection_lost`)."""
     delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
     """`unconfirmed`: over MQTT 3.1.1 and the station can't hear its own results back."""
     version: str

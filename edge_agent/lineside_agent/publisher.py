@@ -1,4 +1,4 @@
-"""What is on disk goes to the broker: live results first, then the backlog, each until it is done.
+"""What is on disk goes to the broker: live results, then events, then the backlog, until done.
 
     offer (live) ──┐
                    ├─▶ sent: at most WINDOW ──▶ MqttClient ──▶ done ──▶ taken by the keeper
@@ -18,7 +18,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
@@ -26,6 +25,7 @@ from lineside.errors import BrokerError
 from lineside.mqtt import Delivery, Incoming, Outgoing
 from lineside.topics import Topics
 from lineside_agent.records import EVENTS, Row, State
+from lineside_agent.underway import Awaited, Gate, Replay
 
 WINDOW: Final = 64
 """Messages handed to the client at most; it has up to 20 of them in flight."""
@@ -47,43 +47,10 @@ ECHOES: Final = 1000
 """Acknowledged messages whose echo is awaited at most."""
 
 RETRY_S: Final = 30.0
-"""Seconds until a refused message is tried again, and the longest pause between refusals."""
+"""Seconds until a refused message is tried again."""
 
 REFUSED: Final = 1000
 """Refused messages held in memory at most; others wait on disk."""
-
-
-@dataclass(slots=True)
-class _Awaited:
-    """A message on its way over MQTT 3.1.1.
-
-    Attributes:
-        row: the message; None if it counts as unconfirmed already, and only tells whether
-            echoes come again.
-        until: when to stop waiting, on the monotonic clock; None until it is acknowledged.
-    """
-
-    row: Row | None
-    until: float | None = None
-
-
-@dataclass(slots=True)
-class _Replay:
-    """Messages that are sent again because somebody asked.
-
-    Attributes:
-        topic: where.
-        waiting: those that were not handed over yet.
-        then: what to call at the end.
-        on_way: how many the client has.
-        sent: how many the broker acknowledged.
-    """
-
-    topic: str
-    waiting: deque[bytes]
-    then: Callable[[int], None]
-    on_way: int = 0
-    sent: int = 0
 
 
 class Publisher:
@@ -100,7 +67,8 @@ class Publisher:
     Attributes:
         wake: called when there is something for the keeper to do.
         refused: how many messages the broker refused, each time anew.
-        refusal: why the broker refuses messages, by the name it gives; None if it does not.
+        results: how results go, and why the broker refuses them, where it does.
+        events: the same of events, which another rule of the broker may be about.
         delivery: `unconfirmed` while messages are acknowledged and don't come back.
     """
 
@@ -116,19 +84,19 @@ class Publisher:
         self._echo = echo
         self._lock = threading.Lock()
         self._live: deque[Row] = deque()
+        self._events: deque[Row] = deque()
         self._backlog: deque[Row] = deque()
         self._sent: dict[int, Row] = {}
         self._refused: dict[int, tuple[Row, float]] = {}
-        self._awaited: dict[tuple[str, bytes], _Awaited] = {}
+        self._awaited: dict[tuple[str, bytes], Awaited] = {}
         self._done: list[tuple[int, State]] = []
         self._held: set[int] = set()
         self._strangers: set[int] = set()
-        self._replay: _Replay | None = None
-        self._refusals = 0
-        self._paused_until = 0.0
+        self._replay: Replay | None = None
         self.wake: Callable[[], None] = lambda: None
         self.refused = 0
-        self.refusal: str | None = None
+        self.results = Gate()
+        self.events = Gate()
         self.delivery: Literal["confirmed", "unconfirmed"] = "confirmed"
 
     @classmethod
@@ -144,7 +112,7 @@ class Publisher:
             for row in rows:
                 if len(self._live) >= LIVE:
                     break
-                self._live.append(row)
+                (self._events if row.stream == EVENTS else self._live).append(row)
                 self._held.add(row.id)
             self._pump()
 
@@ -153,7 +121,7 @@ class Publisher:
         with self._lock:
             for row in rows:
                 if row.id not in self._held:
-                    self._backlog.append(row)
+                    self._waits(row)
                     self._held.add(row.id)
             self._pump()
 
@@ -190,9 +158,11 @@ class Publisher:
         with self._lock:
             held = self._held.intersection(numbers)
             if held:
-                waiting = {row.id for row in (*self._live, *self._backlog)} | self._refused.keys()
+                rows = (*self._live, *self._events, *self._backlog)
+                waiting = {row.id for row in rows} | self._refused.keys()
                 gone = held & waiting
                 self._live = deque(row for row in self._live if row.id not in gone)
+                self._events = deque(row for row in self._events if row.id not in gone)
                 self._backlog = deque(row for row in self._backlog if row.id not in gone)
                 for number in gone & self._refused.keys():
                     del self._refused[number]
@@ -229,7 +199,7 @@ class Publisher:
         Returns:
             False if another replay is on its way; then nothing is sent.
         """
-        replay = _Replay(topic, deque(payloads), then)
+        replay = Replay(topic, deque(payloads), then)
         if not payloads:
             then(0)
             return True
@@ -267,7 +237,8 @@ class Publisher:
         with self._lock:
             rows = [a.row for a in self._awaited.values() if a.row is not None]
             again = [row for row in rows if row.id not in self._sent]
-            self._backlog.extendleft(reversed(again))
+            for row in reversed(again):
+                (self._events if row.stream == EVENTS else self._backlog).appendleft(row)
             self._awaited = {
                 key: a
                 for key, a in self._awaited.items()
@@ -289,7 +260,7 @@ class Publisher:
             for row, again_at in list(self._refused.values()):
                 if again_at <= now:
                     del self._refused[row.id]
-                    self._backlog.append(row)
+                    self._waits(row)
             self._pump()
 
     # Behind the lock.
@@ -298,7 +269,7 @@ class Publisher:
         """Hand over what waits, as far as the windows go."""
         self._pump_rows()
         replay = self._replay
-        if replay is not None and not (self._live or self._backlog or self._refusals):
+        if replay is not None and self._next() is None and not self.results.refusals:
             while replay.waiting and replay.on_way < REPLAYED:
                 answered = partial(self._replayed, replay)
                 try:
@@ -308,23 +279,28 @@ class Publisher:
                 replay.on_way += 1
                 replay.waiting.popleft()
 
+    def _waits(self, row: Row) -> None:
+        (self._events if row.stream == EVENTS else self._backlog).append(row)
+
+    def _next(self) -> deque[Row] | None:
+        """What is to go next: live results, then events, then the backlog."""
+        if self._live and self.results.is_open:
+            return self._live
+        if self._events and self.events.is_open:
+            # The same event once more has to wait: whose echo came could not be said.
+            twin = self._awaited.get((self._topics.event(), self._events[0].payload))
+            if twin is None or twin.row is None:
+                return self._events
+        return self._backlog if self._backlog and self.results.is_open else None
+
     def _pump_rows(self) -> None:
-        """Hand over live messages and the backlog."""
-        # A broker that refuses is asked with one message at a time.
-        window = 1 if self._refusals else WINDOW
-        if self._refusals and time.monotonic() < self._paused_until:
-            return
-        while len(self._sent) < window and (self._live or self._backlog):
+        """Hand over what waits, as far as the window goes."""
+        while len(self._sent) < WINDOW and (waiting := self._next()) is not None:
             if self._echo and self.delivery == "confirmed" and len(self._awaited) >= ECHOES:
                 return
-            waiting = self._live or self._backlog
             row = waiting[0]
-            topic = (
-                self._topics.event() if row.stream == EVENTS else self._topics.result(row.stream)
-            )
-            twin = self._awaited.get((topic, row.payload)) if self._echo else None
-            if twin is not None and twin.row is not None:
-                return  # the same event once more: whose echo came could not be said
+            is_event = row.stream == EVENTS
+            topic = self._topics.event() if is_event else self._topics.result(row.stream)
             answered = partial(self._answered, row, topic)
             try:
                 self._send(Outgoing(topic, row.payload, on_done=answered))
@@ -334,6 +310,7 @@ class Publisher:
             if len(self._backlog) == PAGE // 2 - 1:
                 self.wake()
             self._sent[row.id] = row
+            self._gate(row).on_way += 1
             if self._echo:
                 self._await_echo((topic, row.payload), row)
 
@@ -342,24 +319,25 @@ class Publisher:
             oldest = next(iter(self._awaited))
             if self._awaited[oldest].row is None:
                 del self._awaited[oldest]
-        self._awaited[key] = _Awaited(row)
+        self._awaited[key] = Awaited(row)
 
     def _answered(self, row: Row, topic: str, delivery: Delivery) -> None:
         """The broker acknowledged a message, or refused it."""
         with self._lock:
             if self._sent.pop(row.id, None) is None:
                 return  # forgotten meanwhile
+            self._gate(row).on_way -= 1
             if not delivery.ok:
                 self._refuse(row, topic, delivery.reason)
             else:
-                self._refusals, self.refusal = 0, None
+                self._gate(row).taken()
                 if self._echo:
                     self._acknowledged((topic, row.payload), row)
                 else:
                     self._finish(row, State.CONFIRMED)
             self._pump()
 
-    def _replayed(self, replay: _Replay, delivery: Delivery) -> None:
+    def _replayed(self, replay: Replay, delivery: Delivery) -> None:
         """The broker acknowledged a replayed message, or refused it."""
         with self._lock:
             replay.on_way -= 1
@@ -384,18 +362,16 @@ class Publisher:
 
     def _refuse(self, row: Row, topic: str, reason: str) -> None:
         self._awaited.pop((topic, row.payload), None)
-        self._refusals += 1
+        self._gate(row).refused(reason)
         self.refused += 1
-        self.refusal = reason
-        now = time.monotonic()
-        # One refusal may be about one message; several are about us.
-        if self._refusals > 1:
-            self._paused_until = now + min(RETRY_S, 2.0 ** (self._refusals - 2))
         if len(self._refused) < REFUSED:
-            self._refused[row.id] = (row, now + RETRY_S)
+            self._refused[row.id] = (row, time.monotonic() + RETRY_S)
         else:
             self._held.discard(row.id)
             self._strangers.discard(row.id)
+
+    def _gate(self, row: Row) -> Gate:
+        return self.events if row.stream == EVENTS else self.results
 
     def _finish(self, row: Row, state: State) -> None:
         self._done.append((row.id, state))

@@ -161,8 +161,12 @@ class Voice:
         reasons += self._roster.reasons
         if self._keeper.problem is not None:
             reasons.append(f"outbox:{self._keeper.problem}")
-        if self._publisher.refusal is not None:
-            reasons.append(f"results_refused:{self._publisher.refusal}")
+        for what, gate in (
+            ("results", self._publisher.results),
+            ("events", self._publisher.events),
+        ):
+            if gate.reason is not None:
+                reasons.append(f"{what}_refused:{gate.reason}")
         return reasons
 
     def _retained(self, status: Status) -> Outgoing:
@@ -206,7 +210,7 @@ class Voice:
         self._faulty[name] = set(findings)
 
     def _watch_refusals(self) -> None:
-        refusal = self._publisher.refusal
+        refusal = self._publisher.results.reason
         if refusal is not None and refusal != self._refusal:
             message = f"the broker refuses our messages ({refusal}); they are kept and tried again"
             self._keeper.event("results_refused", message, reason=refusal)

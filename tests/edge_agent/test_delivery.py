@@ -142,7 +142,7 @@ def test_a_refusal_under_mqtt_5_is_no_success_and_heals(tmp_path: Path, path: Pa
     with guarded(tmp_path) as broker:
         with Delivery(broker.url, path) as it:
             it.put(20)
-            wait_for(lambda: it.publisher.refusal == "Not authorized")
+            wait_for(lambda: it.publisher.results.reason == "Not authorized")
             time.sleep(0.5)
             assert it.keeper.pending == 20
             assert it.keeper.ledger[0].published_through == 0
@@ -154,7 +154,7 @@ def test_a_refusal_under_mqtt_5_is_no_success_and_heals(tmp_path: Path, path: Pa
         later.drain()
         wait_for(lambda: len(listener.results()) >= 20)
         assert sorted(listener.results()) == numbers(it.boot, 20)
-        assert later.publisher.refusal is None
+        assert later.publisher.results.reason is None
 
 
 @pytest.mark.broker
@@ -164,12 +164,12 @@ def test_a_refusal_that_ends_while_we_run(
     monkeypatch.setattr("lineside_agent.publisher.RETRY_S", 0.2)
     with guarded(tmp_path) as broker, Delivery(broker.url, path) as it:
         it.put(5)
-        wait_for(lambda: it.publisher.refusal is not None)
+        wait_for(lambda: it.publisher.results.reason is not None)
         (broker.folder / "acl").write_text("topic readwrite #\n")
         assert broker.process is not None
         broker.process.send_signal(1)  # SIGHUP: it reads its files again
         it.drain()
-        assert it.publisher.refusal is None
+        assert it.publisher.results.reason is None
 
 
 @pytest.mark.broker

@@ -16,6 +16,7 @@ from lineside_agent.outbox import Outbox
 from lineside_agent.publisher import WINDOW, Publisher
 from lineside_agent.records import EVENTS, Entry, Row, State
 from lineside_agent.room import Room
+from lineside_agent.underway import Gate
 
 TOPICS = Topics("ulm", "press4")
 OK = Delivery(ok=True, reason="Success")
@@ -73,3 +74,31 @@ def test_two_equal_events_are_each_confirmed_by_an_echo_of_their_own() -> None:
         message.on_done(OK)
         publisher.on_message(Incoming(message.topic, message.payload, retained=False, mono_ns=0))
     assert publisher.take_done() == [(1, State.CONFIRMED), (2, State.CONFIRMED)]
+
+
+def test_events_that_are_refused_hold_no_result_up() -> None:
+    """A broker may allow results alone: those of an outage go all the same."""
+    given: list[Outgoing] = []
+    publisher = Publisher(given.append, TOPICS, echo=False)
+    publisher.refill([Row(n, 1, n, EVENTS, b"event %d" % n) for n in range(1, 201)])
+    publisher.refill([Row(n, 2, n, "top", b"result %d" % n) for n in range(201, 601)])
+    taken: list[bytes] = []
+    for message in given:  # it grows meanwhile
+        assert message.on_done is not None
+        refused = message.topic == TOPICS.event()
+        if not refused:
+            taken.append(message.payload)
+        message.on_done(Delivery(ok=False, reason="Not authorized") if refused else OK)
+    assert taken == [b"result %d" % n for n in range(201, 601)]
+    assert (publisher.events.reason, publisher.results.reason) == ("Not authorized", None)
+    # The window was full of events before the first answer; then they are asked for one by one.
+    assert WINDOW <= publisher.refused <= WINDOW + 2
+
+
+def test_a_broker_that_refuses_for_days_is_still_asked() -> None:
+    gate = Gate()
+    for _ in range(5000):
+        gate.refused("Not authorized")
+    assert not gate.is_open
+    gate.taken()
+    assert gate.is_open

@@ -206,7 +206,7 @@ def test_a_replay_through_a_broker_that_falls_over(
     broker.start()
     assert station.client.wait_connected(10)
     wait_for(lambda: station.desk.counts["done"] == 1, what="the end of the replay")
-    assert station.publisher.refusal is None
+    assert station.publisher.results.reason is None
     assert station.keeper.pending == 0
 
 

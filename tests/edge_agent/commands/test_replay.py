@@ -158,7 +158,7 @@ def test_while_the_broker_refuses_results_nothing_is_replayed(desk: Desk) -> Non
     desk.client.acknowledge(ok=False)
     desk.ask((1, 3))
     assert desk.client.replayed() == []
-    assert desk.publisher.refusal == "Not authorized"
+    assert desk.publisher.results.reason == "Not authorized"
 
 
 def test_a_broker_that_refuses_the_replay(desk: Desk) -> None:
@@ -168,7 +168,7 @@ def test_a_broker_that_refuses_the_replay(desk: Desk) -> None:
     (answer,) = desk.answers
     assert answer.reason == "the broker refuses lineside/ulm/press4/replay/hmi/…"
     assert answer.details == {"sent": 3}
-    assert desk.publisher.refusal is None  # it says nothing of results
+    assert desk.publisher.results.reason is None  # it says nothing of results
     desk.ask((1, 1), id="c-2")
     desk.client.acknowledge()
     assert desk.answers[1].ok
