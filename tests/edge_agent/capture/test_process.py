@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import signal
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 from lineside_agent.capture import memory
-from lineside_agent.capture.line import Wish, ask
+from lineside_agent.capture.line import LOG, Wish, ask
 from lineside_agent.capture.supervisor import Process
 from lineside_agent.capture.timing import STALL_S
 from lineside_agent.capture.wire import Order
@@ -222,11 +223,14 @@ def test_frames_that_are_dropped_are_counted_each(tmp_path: Path) -> None:
     assert old - second.mono_ns < 30_000_000  # ns: the newest, not one that has waited
     assert first.frame_id is not None
     assert second.frame_id is not None
-    passed = second.frame_id - first.frame_id
-    given = passed - 1
-    assert passed > 30
-    assert given - 3 <= source.dropped - dropped <= given  # the line itself may skip a beat
+    assert second.frame_id - first.frame_id > 30
+    counted = source.dropped - dropped
     source.close()
+    # What was given in between, as the line wrote down: on a busy machine it skips a beat itself.
+    given = [json.loads(line)["mono_ns"] for line in (folder / LOG).read_text().splitlines()]
+    between = [stamp for stamp in given if first.mono_ns < stamp < second.mono_ns]
+    assert len(between) > 20
+    assert counted == len(between)
 
 
 def test_frames_of_other_sizes_and_one_that_fits_in_no_slot(tmp_path: Path) -> None:
