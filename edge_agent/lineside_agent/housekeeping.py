@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from lineside.settings import OutboxSettings
@@ -98,15 +99,7 @@ class Housekeeping:
 
     def _drop_events(self, outbox: Outbox, most: int) -> int:
         """Delete the oldest of too many events, but for those that are on their way; how many."""
-        limit = self._bite
-        while True:
-            ids = outbox.surplus(most, limit)
-            # What the publisher holds stays: it would wait for what is no more, and read nothing
-            # else from disk.
-            free = self._publisher.withdraw(ids)
-            if free or len(ids) < limit:
-                break
-            limit += self._bite
+        free = self._withdraw(lambda limit: outbox.surplus(most, limit), self._bite)
         return outbox.delete(free).events if free else 0
 
     def _drop(self, outbox: Outbox, count: int) -> int:
@@ -114,13 +107,25 @@ class Housekeeping:
         gone = outbox.discard(count)
         if gone.results + gone.events:
             return gone.results + gone.events
-        limit = count
-        while True:
-            ids = outbox.oldest(limit)
-            free = self._publisher.withdraw(ids[-count:])
-            if free or len(ids) < limit:
-                break
-            limit += count
+        free = self._withdraw(outbox.oldest, count)
         lost = outbox.lose(free, told=self.told).results if free else 0
         self.lost += lost
         return lost
+
+    def _withdraw(self, oldest: Callable[[int], list[int]], count: int) -> list[int]:
+        """The ids of some of the oldest messages that the publisher gives up; `count` at most.
+
+        Those that are on their way stay: the publisher would wait for what is no more, and read
+        nothing else from disk.
+
+        Args:
+            oldest: gives the ids of so many.
+            count: how many.
+        """
+        limit = count
+        while True:
+            ids = oldest(limit)
+            free = self._publisher.withdraw(ids[-count:])
+            if free or len(ids) < limit:
+                return free
+            limit += count

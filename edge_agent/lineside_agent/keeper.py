@@ -7,9 +7,7 @@
 Commits are at least `commit_ms` apart, and what came meanwhile shares one; after a pause the
 first result is committed at once. While the disk can't be written, results wait in memory; when
 there is no more room, new ones are refused before they get a number, so that numbers have no
-gap, and are counted and reported. On a full disk the reserve is given up, so that events and
-confirmations are still written; results follow once it can be made again, or as far as there is
-room in the file itself.
+gap, and are counted and reported. What a full disk still takes, `lineside_agent.room` says.
 """
 
 from __future__ import annotations
@@ -206,7 +204,8 @@ class Keeper:
     @property
     def kept(self) -> int:
         """How many results are on disk, published or not."""
-        return outbox.kept if (outbox := self._outbox) is not None else 0
+        outbox = self._outbox
+        return outbox.kept if outbox is not None else 0
 
     @property
     def lost(self) -> int:
@@ -341,7 +340,7 @@ class Keeper:
             with contextlib.suppress(StorageError):
                 outbox.close(clean=False)
         self._cursor = (0, 0)
-        self._publisher.part()
+        self._publisher.orphan()
         self._committer.begin()
         try:
             self._report(self._opening.put_aside(error))

@@ -91,7 +91,7 @@ class Publisher:
         self._awaited: dict[tuple[str, bytes], Awaited] = {}
         self._done: list[tuple[int, State]] = []
         self._held: set[int] = set()
-        self._strangers: set[int] = set()
+        self._orphans: set[int] = set()
         self._replay: Replay | None = None
         self.wake: Callable[[], None] = lambda: None
         self.refused = 0
@@ -121,13 +121,13 @@ class Publisher:
         with self._lock:
             for row in rows:
                 if row.id not in self._held:
-                    self._waits(row)
+                    self._behind(row).append(row)
                     self._held.add(row.id)
             self._pump()
 
     def wants_backlog(self, pending: int) -> bool:
         """Whether to read from disk, where `pending` messages are not done."""
-        held = len(self._held) - len(self._strangers)
+        held = len(self._held) - len(self._orphans)
         return len(self._backlog) < PAGE // 2 and pending > held
 
     @property
@@ -167,7 +167,7 @@ class Publisher:
                 for number in gone & self._refused.keys():
                     del self._refused[number]
                 self._held -= gone
-                self._strangers -= gone
+                self._orphans -= gone
                 held -= gone
             return [number for number in numbers if number not in held]
 
@@ -176,12 +176,12 @@ class Publisher:
         with self._lock:
             numbers = [number for number, _ in done]
             self._held.difference_update(numbers)
-            self._strangers.difference_update(numbers)
+            self._orphans.difference_update(numbers)
 
-    def part(self) -> None:
+    def orphan(self) -> None:
         """The file that what is held came from is gone: it is still sent, but is on no disk."""
         with self._lock:
-            self._strangers.update(self._held)
+            self._orphans.update(self._held)
 
     # What the desk calls.
 
@@ -238,7 +238,7 @@ class Publisher:
             rows = [a.row for a in self._awaited.values() if a.row is not None]
             again = [row for row in rows if row.id not in self._sent]
             for row in reversed(again):
-                (self._events if row.stream == EVENTS else self._backlog).appendleft(row)
+                self._behind(row).appendleft(row)
             self._awaited = {
                 key: a
                 for key, a in self._awaited.items()
@@ -260,7 +260,7 @@ class Publisher:
             for row, again_at in list(self._refused.values()):
                 if again_at <= now:
                     del self._refused[row.id]
-                    self._waits(row)
+                    self._behind(row).append(row)
             self._pump()
 
     # Behind the lock.
@@ -279,8 +279,9 @@ class Publisher:
                 replay.on_way += 1
                 replay.waiting.popleft()
 
-    def _waits(self, row: Row) -> None:
-        (self._events if row.stream == EVENTS else self._backlog).append(row)
+    def _behind(self, row: Row) -> deque[Row]:
+        """Where a message waits that is not a live result."""
+        return self._events if row.stream == EVENTS else self._backlog
 
     def _next(self) -> deque[Row] | None:
         """What is to go next: live results, then events, then the backlog."""
@@ -368,7 +369,7 @@ class Publisher:
             self._refused[row.id] = (row, time.monotonic() + RETRY_S)
         else:
             self._held.discard(row.id)
-            self._strangers.discard(row.id)
+            self._orphans.discard(row.id)
 
     def _gate(self, row: Row) -> Gate:
         return self.events if row.stream == EVENTS else self.results

@@ -54,7 +54,7 @@ def test_what_a_lost_file_left_behind_hides_nothing_of_the_new_one() -> None:
     publisher = Publisher(given.append, TOPICS, echo=False)
     publisher.offer([Row(n, 1, n, "top", b"%d" % n) for n in range(1, 11)])
     assert not publisher.wants_backlog(10)
-    publisher.part()
+    publisher.orphan()
     assert publisher.wants_backlog(1)
     for message in given:
         assert message.on_done is not None
