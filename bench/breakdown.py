@@ -18,16 +18,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bare_paho import BarePaho
 from bench.figures import p99, table
 from bench.latency import Side, fdatasync_ms
-from bench.line import Line, bare, bundle_of, noise_frames
+from bench.line import Line, bare, bundle_of, noise_frames, result_of
 from bench.page import write_section
 from bench.path import NETWORKS
-from lineside.messages import Result, decode
+from lineside.messages import Result
 from lineside.mqtt import MqttClient, Outgoing
 from lineside_agent.outbox import Outbox
 from lineside_agent.records import Row
@@ -76,7 +77,7 @@ def at_full_speed(name: str, url: str, folder: Path) -> list[str]:
         before = cpu_ms()
         elapsed = 1000 / line.rate(inspector, MemorySource("cam0", again))
         after = cpu_ms()
-        said = [each for each in map(_result, payloads) if each is not None]
+        said = [each for each in map(result_of, payloads) if each is not None]
         pre, invoke, total = (
             statistics.fmean(getattr(each.latency_ms, what) for each in said)
             for what in ("preprocess", "invoke", "total")
@@ -86,11 +87,6 @@ def at_full_speed(name: str, url: str, folder: Path) -> list[str]:
         found.append([alone, elapsed, pre, invoke, rest, elapsed - total, keeper, mqtt])
     line.close()
     return [name, *(f"{statistics.median(values):.2f}" for values in zip(*found, strict=True))]
-
-
-def _result(payload: bytes) -> Result | None:
-    result = decode("result", payload)
-    return result if isinstance(result, Result) and result.inputs else None
 
 
 class Steps:
@@ -130,21 +126,17 @@ class Steps:
             self.sent[message.payload] = time.monotonic_ns()
             publish(client, engine, message)
 
-        changed = {"put": noted_put, "commit": noted_commit, "_publish": noted_publish}
-        owners = {"put": Waiting, "commit": Outbox, "_publish": MqttClient}
-        plain = {name: getattr(owner, name) for name, owner in owners.items()}
-        for name, owner in owners.items():
-            setattr(owner, name, changed[name])
-        try:
+        with (
+            patch.object(Waiting, "put", noted_put),
+            patch.object(Outbox, "commit", noted_commit),
+            patch.object(MqttClient, "_publish", noted_publish),
+        ):
             yield
-        finally:
-            for name, owner in owners.items():
-                setattr(owner, name, plain[name])
 
     def of(self, payload: bytes, acked: int) -> dict[str, int]:
         """All moments of a result."""
-        result = decode("result", payload)
-        assert isinstance(result, Result)  # noqa: S101
+        result = result_of(payload)
+        assert result is not None  # noqa: S101
         due = result.inputs[0].mono_ns
         assert due is not None  # noqa: S101
         moments = {step: found[result.seq] for step, found in self.at.items()}

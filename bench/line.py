@@ -21,6 +21,7 @@ from typing_extensions import override
 from bench.page import ROOT
 from lineside.image import Frame
 from lineside.inspector import Inspector
+from lineside.messages import Result, decode
 from lineside.mqtt import Delivery, Hooks, MqttClient, Outgoing
 from lineside.runtime.feed import make_feed
 from lineside.runtime.trial import load_bundle
@@ -146,6 +147,12 @@ def bare(inspector: Inspector, frames: Sequence[Frame], count: int) -> float:
     for number in range(count):
         engine.invoke(feeds[number % len(feeds)])
     return count / (time.perf_counter() - began)
+
+
+def result_of(payload: bytes) -> Result | None:
+    """The result that a message of a line is, if it is one and has a frame."""
+    result = decode("result", payload)
+    return result if isinstance(result, Result) and result.inputs else None
 
 
 class PacedSource(Source):
