@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from lineside.bundle import Bundle, open_bundle
 from lineside.decision import softmax
@@ -19,40 +17,15 @@ from lineside.inspect import inspect
 from lineside.inspector import Inspector
 from lineside.manifest import Normalization
 from lineside.runtime.trial import try_bundle
-from lineside_convert.command import convert
 from lineside_convert.scheme import STATIC, UNCHANGED
 from lineside_convert.tflite.metadata import read_metadata
 from lineside_convert.workshop import Workshop
 from tests.support import ways
 from tests.support.bundles import edit_model
-from tests.support.converting import chosen_for, converted, prepared
+from tests.support.converting import bundle_of, chosen_for, converted, lines, prepared, run, said_of
 from tests.support.shared import shared
 
 MINUS_ONE_TO_ONE = Normalization(mean=[127.5], std=[127.5])
-
-
-def run(*args: object) -> Result:
-    """`lineside convert ARGS`, in this process: a .tflite needs no TensorFlow."""
-    return CliRunner().invoke(convert, [str(arg) for arg in args])
-
-
-def bundle_of(*args: object, out: Path) -> Bundle:
-    done = run(*args, "--out", out)
-    assert done.exit_code == 0, (done.output, done.exception)
-    return open_bundle(out)
-
-
-def said_of(bundle: Bundle, images: Sequence[Path]) -> list[dict[str, object]]:
-    """What `lineside inspect --json` says."""
-    done = CliRunner().invoke(inspect, [str(bundle.path), *map(str, images), "--json"])
-    assert done.exit_code == 0, (done.output, done.exception)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def lines(folder: Path, *names: str) -> Path:
-    path = folder / "labels.txt"
-    path.write_text("".join(f"{name}\n" for name in names))
-    return path
 
 
 # ---- of Keras and TensorFlow, with images
@@ -300,52 +273,6 @@ def _frame(path: Path) -> np.ndarray:
     from lineside.image import decode
 
     return decode(path.read_bytes(), name=path.name)
-
-
-WORKS = {
-    "apple_fresh_rotten_quant": 2,
-    "mobilenet_v1_0.25_224_1_metadata_1": 1001,
-    "mobilenet_v1_0.25_224_quant": 1001,
-    "pretrainedResnet_quant": 10,
-    "vww_96_float": 2,
-    "vww_96_int8": 2,
-}
-
-
-@pytest.mark.parametrize("name", WORKS)
-def test_real_files_of_others(name: str, tmp_path: Path) -> None:
-    file = shared("models/works") / f"{name}.tflite"
-    has_labels = name.endswith("metadata_1")
-    names = [f"line {n}" for n in range(1, WORKS[name] + 1)]
-    given = [] if has_labels else ["--labels", lines(tmp_path, *names)]
-    bundle = bundle_of(file, *given, out=tmp_path / "b")
-    manifest = bundle.manifest
-    assert len(manifest.labels) == WORKS[name]
-    assert manifest.parity.status == "unknown"
-    assert manifest.model.scheme == UNCHANGED
-    assert any(note.startswith("No label is known to mean a good part") for note in manifest.notes)
-    image = shared("models/images") / "cat_720p.jpg"
-    said = said_of(bundle, [image])[0]
-    assert said["verdict"] in {"ok", "review"}
-    if has_labels:
-        normalization = manifest.model.inputs[0].normalization
-        assert normalization == Normalization(mean=[127.5], std=[127.5])
-        assert any("Labels of the same name" in note for note in manifest.notes)
-        assert said["label"] in {"Egyptian cat", "tabby", "tiger cat", "lynx"}
-        assert sum(label.name.startswith("crane") for label in manifest.labels) == 2
-    else:
-        assert manifest.labels[0].name == "line 1"
-
-
-def test_images_measure_a_quantized_file(cells: Path, tmp_path: Path) -> None:
-    file = shared("models/works") / "vww_96_int8.tflite"
-    named = lines(tmp_path, "defective", "functional")
-    bundle = bundle_of(file, "--labels", named, "--images", cells, out=tmp_path / "b")
-    parity = bundle.manifest.parity
-    assert (parity.status, parity.images) == ("measured", 36)
-    assert parity.reference == "the same file by plain kernels"
-    assert bundle.manifest.metrics is not None
-    assert bundle.manifest.model.scheme == UNCHANGED
 
 
 # ---- labels

@@ -1,11 +1,17 @@
-"""Shortcuts to the converter's inside, in the test's own process."""
+"""Shortcuts to the converter, in the test's own process."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lineside.bundle import Bundle
+from click.testing import CliRunner, Result
+
+from lineside.bundle import Bundle, open_bundle
+from lineside.inspect import inspect
+from lineside_convert import command
 from lineside_convert.auto import Choice, choose
 from lineside_convert.convert import convert
 from lineside_convert.options import Options
@@ -30,3 +36,29 @@ def converted(workshop: Workshop, model: Path, out: Path, **options: Any) -> Bun
     """Convert a model into a bundle; `options` are those of `Options`."""
     said = Options(**options)
     return convert(open_source(model, said), out, said, workshop=workshop)
+
+
+def run(*args: object) -> Result:
+    """`lineside convert ARGS`, in this process: a .tflite needs no TensorFlow."""
+    return CliRunner().invoke(command.convert, [str(arg) for arg in args])
+
+
+def bundle_of(*args: object, out: Path) -> Bundle:
+    """The bundle that `lineside convert ARGS --out OUT` makes."""
+    done = run(*args, "--out", out)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return open_bundle(out)
+
+
+def said_of(bundle: Bundle, images: Sequence[Path]) -> list[dict[str, object]]:
+    """What `lineside inspect --json` says."""
+    done = CliRunner().invoke(inspect, [str(bundle.path), *map(str, images), "--json"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def lines(folder: Path, *names: str) -> Path:
+    """A file of labels, one a line."""
+    path = folder / "labels.txt"
+    path.write_text("".join(f"{name}\n" for name in names))
+    return path
