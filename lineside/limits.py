@@ -18,7 +18,8 @@ on the line. What a part is, is taken from a logistic curve through all scores,
 counting the few images on either side of a limit would follow their noise. The cost is a sum of
 one term for each limit, so each is found by itself; if they cross, looking twice never pays and
 there is one limit, `ng`. When sorting (no label means bad) there is one limit, `review`: an
-escape is a wrong label that is ok.
+escape is a wrong label that is ok. Where a limit on escapes was set, the limits are the cheapest of
+those that keep it, for the original and for the converted model: see `lineside.escapes`.
 
 All this is chosen for the original model: a converted one that answers something else must not
 make limits of its own, it must fail its parity test. But many limits cost nearly the same. Among
@@ -38,6 +39,7 @@ import numpy.typing as npt
 
 from lineside.decision import defect_scores, is_sorting, softmax
 from lineside.errors import InputError
+from lineside.escapes import check_rate, evidence, within_rate
 from lineside.extras import require
 from lineside.manifest import DecisionSpec, Label, LimitSpec
 
@@ -83,6 +85,7 @@ def choose_decision(
     labels: Sequence[Label],
     *,
     costs: Costs = Costs(),
+    max_escapes: float | None = None,
     twin: npt.NDArray[np.floating] | None = None,
 ) -> DecisionSpec:
     """Choose temperature and limits; see above.
@@ -92,20 +95,39 @@ def choose_decision(
         logits: n x labels, of the original model.
         labels: in the order of the columns.
         costs: of wrong verdicts.
+        max_escapes: the share of bad parts that may pass as `ok`; when sorting, of all images,
+            wrongly labelled; None: no limit on it.
         twin: n x labels, of the converted model, where there is one.
 
     Raises:
-        InputError: logits that are not finite, or no image of a good or of a bad part.
+        InputError: logits that are not finite, no image of a good or of a bad part, or a limit on
+            escapes that is none.
     """
     temperature = fit_temperature(truth, logits)
+    limits = choose_limits(
+        truth,
+        logits,
+        labels,
+        temperature=temperature,
+        costs=costs,
+        max_escapes=max_escapes,
+        twin=twin,
+    )
+    escapes = None
+    if max_escapes is not None:
+        lowest = min(limit for limit in (limits.review, limits.ng) if limit is not None)
+        models = [logits] if twin is None else [logits, twin]
+        may_not, of = _may_not_pass(truth, models, labels)
+        scores = np.stack([defect_scores(softmax(one, temperature), labels) for one in models])
+        passed = int((may_not & (scores < lowest)).sum(axis=1).max())
+        escapes = evidence(passed, of, max_escapes)
     return DecisionSpec(
         score="uncertainty" if is_sorting(labels) else "p_not_good",
         temperature=temperature,
-        limits=choose_limits(
-            truth, logits, labels, temperature=temperature, costs=costs, twin=twin
-        ),
+        limits=limits,
         chosen_on="val",
         costs=dict(vars(costs)),
+        escapes=escapes,
     )
 
 
@@ -142,6 +164,7 @@ def choose_limits(
     *,
     temperature: float,
     costs: Costs = Costs(),
+    max_escapes: float | None = None,
     twin: npt.NDArray[np.floating] | None = None,
 ) -> LimitSpec:
     """The limits of the lowest cost; see above.
@@ -152,22 +175,28 @@ def choose_limits(
         labels: in the order of the columns.
         temperature: for both models.
         costs: of wrong verdicts.
+        max_escapes: as for `choose_decision`.
         twin: n x labels, of the converted model, where there is one.
 
     Raises:
-        InputError: logits that are not finite, or no image of a good or of a bad part.
+        InputError: logits that are not finite, no image of a good or of a bad part, or a limit on
+            escapes that is none.
     """
     both = [logits] if twin is None else [logits, twin]
     for one in both:
         _check(truth, one)
     every = np.stack([defect_scores(softmax(one, temperature), labels) for one in both])
     gaps, scores = _gaps(every), every[0]
+    escaping = _Escaping(every, *_may_not_pass(truth, both, labels))
     if is_sorting(labels):
         wrong = logits.argmax(axis=1) != truth
         weight = np.full(len(truth), 1.0 / len(truth))
         p_wrong = _curve(wrong, scores, weight)
         cost = costs.review + _below(scores, weight * (costs.escape * p_wrong - costs.review), gaps)
-        return LimitSpec(review=gaps.middle(gaps.best(cost)), ng=None)
+        kept = gaps.keeping(max_escapes, escaping, _below(scores, weight * p_wrong, gaps))
+        if not kept.any():
+            return LimitSpec(review=0.0, ng=None)
+        return LimitSpec(review=gaps.middle(gaps.best(cost, kept)), ng=None)
     bad = np.array([not label.good for label in labels])[truth]
     if bad.all() or not bad.any():
         kind = "good" if bad.all() else "bad"
@@ -180,15 +209,47 @@ def choose_limits(
     as_ng = weight * (costs.reject * (1.0 - p_bad) - costs.review)
     review_cost = costs.review + _below(scores, as_ok, gaps)
     ng_cost = costs.review + as_ng.sum() - _below(scores, as_ng, gaps)
-    review, ng = gaps.best(review_cost), gaps.best(ng_cost)
+    expected = _below(scores, weight * p_bad, gaps) / np.sum(weight * p_bad)
+    kept = gaps.keeping(max_escapes, escaping, expected)
+    if not kept.any():
+        # Bad parts with a score of 0: nothing may pass.
+        return LimitSpec(review=0.0, ng=gaps.middle(gaps.best(ng_cost)))
+    review, ng = gaps.best(review_cost, kept), gaps.best(ng_cost)
     if review > ng:
         # Looking twice never pays: one limit.
         together = review_cost + ng_cost - costs.review
-        return LimitSpec(review=None, ng=gaps.middle(gaps.best(together)))
+        return LimitSpec(review=None, ng=gaps.middle(gaps.best(together, kept)))
     if review == ng:
         # No score lies between them. Whoever comes to lie there is like none of these images.
         return LimitSpec(review=gaps.at(review, 1 / 3), ng=gaps.at(ng, 2 / 3))
     return LimitSpec(review=gaps.middle(review), ng=gaps.middle(ng))
+
+
+def _may_not_pass(
+    truth: npt.NDArray[np.integer],
+    models: Sequence[npt.NDArray[np.floating]],
+    labels: Sequence[Label],
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """What must not pass as `ok`, models x n, and how many parts its share is of."""
+    if is_sorting(labels):
+        return np.stack([one.argmax(axis=1) != truth for one in models]), len(truth)
+    bad = np.array([not label.good for label in labels])[truth]
+    return np.stack([bad] * len(models)), int(bad.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class _Escaping:
+    """What would be an escape if it passed.
+
+    Attributes:
+        scores: models x n.
+        may_not: models x n, what must not pass as `ok`.
+        of: how many parts a rate is a share of.
+    """
+
+    scores: Floats
+    may_not: npt.NDArray[np.bool_]
+    of: int
 
 
 @dataclass(frozen=True)
@@ -203,8 +264,33 @@ class _Gaps:
     edges: Floats
     flips: npt.NDArray[np.intp]
 
-    def best(self, cost: Floats) -> int:
-        """Of the gaps of nearly the lowest cost those of fewest flips; of these the widest."""
+    def keeping(
+        self, rate: float | None, escaping: _Escaping, expected: Floats
+    ) -> npt.NDArray[np.bool_]:
+        """For each gap whether a limit there keeps escapes within a rate, for every model.
+
+        Args:
+            rate: None: any.
+            escaping: what would be an escape.
+            expected: for each gap the share that the curve expects to pass below it.
+        """
+        kept = np.ones(len(self.flips), np.bool_)
+        if rate is None:
+            return kept
+        check_rate(rate)
+        for scores, may_not in zip(escaping.scores, escaping.may_not, strict=True):
+            counted = np.searchsorted(np.sort(scores[may_not]), self.edges[:-1], "right")
+            kept &= within_rate(counted, escaping.of, expected, rate)
+        return kept
+
+    def best(self, cost: Floats, kept: npt.NDArray[np.bool_] | None = None) -> int:
+        """Of the gaps of nearly the lowest cost those of fewest flips; of these the widest.
+
+        Args:
+            cost: of each gap.
+            kept: the gaps that may be taken, one at least; None: all.
+        """
+        cost = cost if kept is None else np.where(kept, cost, np.inf)
         cheap = np.flatnonzero(cost <= (1 + STEADY) * cost.min() + 1e-12)
         steady = cheap[self.flips[cheap] == self.flips[cheap].min()]
         equal = steady[cost[steady] <= (1 + EQUAL) * cost[steady].min() + 1e-12]

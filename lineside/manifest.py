@@ -132,6 +132,21 @@ class LimitSpec(Struct, frozen=True, kw_only=True):
     ng: Probability | None
 
 
+class EscapeEvidence(Struct, frozen=True, kw_only=True):
+    """How far a limit on escapes is kept; `lineside.escapes` holds the formulas."""
+
+    max_rate: float
+    """The share of bad parts that may pass as `ok`; when sorting, that of all images which may,
+    with a wrong label.
+    """
+    parts: int
+    """Bad parts among the images that the limits were chosen on; when sorting, all of them."""
+    escapes: int
+    """How many of them pass as `ok`."""
+    upper: float
+    """With 95 % confidence, the true share is not above this."""
+
+
 class DecisionSpec(Struct, frozen=True, kw_only=True):
     """How outputs become a verdict; `lineside.decision` holds the formulas."""
 
@@ -142,6 +157,8 @@ class DecisionSpec(Struct, frozen=True, kw_only=True):
     chosen_on: str = "val"
     costs: dict[str, float] = {}
     """What an `escape`, a false `reject` and a `review` were taken to cost."""
+    escapes: EscapeEvidence | None = None
+    """Where a limit was set to how many may escape."""
 
 
 class Golden(Struct, frozen=True, kw_only=True):

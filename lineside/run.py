@@ -23,6 +23,7 @@ from msgspec import Meta, Struct
 from lineside.errors import RunError
 from lineside.files import new_folder, write_file
 from lineside.image import Preprocess
+from lineside.limit_rules import LimitRules
 from lineside.manifest import Label, Sha256
 
 SCHEMA: Final = "lineside.run/1"
@@ -50,13 +51,16 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     seed: int
     options: dict[str, Any]
     """What `lineside train` was told."""
+    limit_rules: LimitRules = LimitRules()
+    """What limits are chosen by: for the report, and by `convert` where it is told nothing else."""
     versions: dict[str, str]
     created: str
     train_seconds: float
 
     def option_texts(self) -> list[tuple[str, str]]:
         """What `lineside train` was told, for people; what it was not told is `auto`."""
-        return [(k, "auto" if v is None else str(v)) for k, v in self.options.items()]
+        options = [(k, "auto" if v is None else str(v)) for k, v in self.options.items()]
+        return options + self.limit_rules.texts()
 
 
 class RunMetrics(Struct, frozen=True, kw_only=True):

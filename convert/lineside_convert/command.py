@@ -10,8 +10,10 @@ import click
 
 from lineside.bench import read_bench
 from lineside.bundle import Bundle
+from lineside.decision import is_sorting
 from lineside.errors import InputError
-from lineside.limits import Costs
+from lineside.escapes import said as escapes_said
+from lineside.limit_rules import OPTIONS, LimitRules, limit_options
 from lineside.signature import SIGNATURE
 from lineside.topics import check_name
 from lineside_convert.options import Options
@@ -104,11 +106,7 @@ _PATH: Final = click.Path(path_type=Path)
 )
 @click.option("--sign", "key", type=_PATH, help="A private key to sign with: see lineside keys.")
 @click.option("--password-file", type=_PATH, help="Holds only that key's password.")
-@click.option("--escape-cost", type=float, default=2.0, show_default=True, help="Bad part as ok.")
-@click.option("--reject-cost", type=float, default=1.0, show_default=True, help="Good part as ng.")
-@click.option(
-    "--review-cost", type=float, default=0.5, show_default=True, help="A part to look at again."
-)
+@limit_options
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31),
@@ -154,7 +152,7 @@ def _options(said: dict[str, Any]) -> Options:
         *("max_flips", "max_loss", "candidates", "runtime", "pythons", "key", "seed"),
     )
     return Options(
-        costs=Costs(said["escape_cost"], said["reject_cost"], said["review_cost"]),
+        rules=LimitRules(**{name: said[name] for name in OPTIONS}),
         normalization=normalization_of(said["mean"], said["std"]),
         device_bench=read_bench(bench) if bench is not None else None,
         key_password=(
@@ -183,6 +181,9 @@ def _show(bundle: Bundle, zip_to: Path | None) -> None:
             f"{said}; verdict flips on val: {parity.flips} of {parity.images}, "
             f"{share:.2f} % are to be expected of other images"
         )
+    if manifest.decision.escapes is not None:
+        sorting = is_sorting(manifest.labels)
+        click.echo(f"escapes: {escapes_said(manifest.decision.escapes, sorting=sorting)}")
     measured = manifest.measured
     if measured["invoke_ms_p50"] is not None:
         click.echo(f"speed: {measured['invoke_ms_p50']:.3g} ms on {measured['device']}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lineside.bench import Bench
-from lineside.limits import Costs
+from lineside.limit_rules import LimitRules
 from lineside.manifest import Normalization
 from lineside_convert.scheme import AUTO
 
@@ -23,7 +23,7 @@ class Options:
         calibration: how many training images the converter sees.
         max_flips: percent of `val` whose verdict may differ from the original's.
         max_loss: points of balanced accuracy on `val` that `auto` may give away.
-        costs: what wrong verdicts cost.
+        rules: what limits are chosen by; what is not said here, a run may say.
         data: where the photos are; for a run where they were when None.
         seed: of the split of photos that no run has split.
         labels: a file with one label a line.
@@ -45,7 +45,7 @@ class Options:
     calibration: int = 200
     max_flips: float = 0.5
     max_loss: float = 0.3
-    costs: Costs = field(default_factory=Costs)
+    rules: LimitRules = field(default_factory=LimitRules)
     data: Path | None = None
     seed: int = 0
     labels: Path | None = None

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from lineside.decision import Answer, Decision, defect_scores, is_sorting, softmax
 from lineside.errors import InputError, ParityError
-from lineside.limits import Costs, choose_decision
+from lineside.limit_rules import LimitRules
+from lineside.limits import choose_decision
 from lineside.manifest import DecisionSpec, Label, Parity
 
 SHOWN: Final = 10
@@ -86,7 +87,7 @@ def expected_flips(
     original: npt.NDArray[np.float64],
     differences: npt.NDArray[np.float64],
     labels: Sequence[Label],
-    costs: Costs,
+    rules: LimitRules,
 ) -> float:
     """The share of new images that will probably get another verdict from the converted model.
 
@@ -101,7 +102,7 @@ def expected_flips(
         original: n x labels, logits.
         differences: m x labels: by how much the converted model's logits are off, of any images.
         labels: in the order of the columns.
-        costs: of wrong verdicts.
+        rules: what limits are chosen by.
     """
     random = np.random.default_rng(0)
     shares = []
@@ -113,7 +114,13 @@ def expected_flips(
             first[members[: (len(members) + int(random.integers(2))) // 2]] = True
         for half in (first, ~first):
             try:
-                decision = choose_decision(truth[half], original[half], labels, costs=costs)
+                decision = choose_decision(
+                    truth[half],
+                    original[half],
+                    labels,
+                    costs=rules.costs,
+                    max_escapes=rules.max_escapes,
+                )
             except InputError:  # a half without a good or a bad part
                 continue
             others = original[~half][:, np.newaxis]

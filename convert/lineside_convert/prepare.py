@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.dataset import load_tensors
-from lineside.errors import ConvertError
+from lineside.decision import is_sorting
+from lineside.errors import ConvertError, InputError
 from lineside.image import to_tensor
+from lineside.limit_rules import LimitRules, check_sorting
 from lineside.progress import working
 from lineside.run import SplitPart, SplitRow
 from lineside_convert.calibration import balanced_sample, with_full_range
@@ -40,6 +42,7 @@ def prepare(source: Source, options: Options, workshop: Workshop) -> Trials:
         ConvertError: the model can't be used.
     """
     subject, photos = _load(source, options, workshop), source.photos
+    _check_rules(options.rules, subject, photos)
     if photos is None:
         pictures = [
             to_tensor(frame, subject.preprocess, subject.size)
@@ -55,6 +58,15 @@ def prepare(source: Source, options: Options, workshop: Workshop) -> Trials:
     for part in ("val", "test"):
         workshop.save(f"{part}.npy", _tensors(photos, subject, photos.part(part), part))
     return Trials(workshop, source, subject, options, truth=truth, sample=sample)
+
+
+def _check_rules(rules: LimitRules, subject: Subject, photos: Photos | None) -> None:
+    if is_sorting(subject.labels):
+        check_sorting(rules)
+    if photos is None and rules != LimitRules():
+        said = f"--{rules.texts()[0][0].replace('_', '-')}"
+        msg = f"{said} means nothing without images to choose limits on: add --images, or leave it"
+        raise InputError(msg)
 
 
 def _load(source: Source, options: Options, workshop: Workshop) -> Subject:

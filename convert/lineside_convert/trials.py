@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from lineside.limit_rules import LimitRules
 from lineside.limits import choose_decision
 from lineside.manifest import DecisionSpec, LimitSpec, Parity
 from lineside.metrics import Figures, figures
@@ -122,6 +123,12 @@ class Trials:
         """The images; None where there are none."""
         return self.source.photos
 
+    @property
+    def rules(self) -> LimitRules:
+        """What limits are chosen by: as was said, otherwise as the run was told."""
+        run = self.source.run
+        return self.options.rules.over(LimitRules() if run is None else run.info.limit_rules)
+
     def original(self, part: str) -> Logits:
         """The original's logits for a part, n x labels; 0 x labels without photos.
 
@@ -193,14 +200,21 @@ class Trials:
 
     def _on_val(self, converted: Logits, off: Logits) -> Measured:
         assert self.photos is not None  # noqa: S101 - the caller has looked
-        truth, labels, costs = self.truth["val"], self.subject.labels, self.options.costs
+        truth, labels, rules = self.truth["val"], self.subject.labels, self.rules
         original = self.original("val")
-        decision = choose_decision(truth, original, labels, costs=costs, twin=converted)
+        decision = choose_decision(
+            truth,
+            original,
+            labels,
+            costs=rules.costs,
+            max_escapes=rules.max_escapes,
+            twin=converted,
+        )
         differences = np.concatenate([converted - original, off])
         files = [row.file for row in self.photos.part("val")]
         reference = REFERENCE[self.source.kind]
         parity, flips = compare(files, original, converted, decision, labels, reference=reference)
-        parity = _with_expected(parity, expected_flips(truth, original, differences, labels, costs))
+        parity = _with_expected(parity, expected_flips(truth, original, differences, labels, rules))
         ours = figures(truth, converted, labels)
         lost = figures(truth, original, labels).balanced_accuracy - ours.balanced_accuracy
         return Measured(

@@ -44,6 +44,7 @@ def render_report(data: ReportData) -> str:
         "sorting": is_sorting(data.labels),
         "limits": limits_of(data.decision),
         "costs": summary.costs(data.decision) if data.decision else "",
+        "escapes": summary.escapes(data),
         "parts": _counts(data),
         "history": list(charts.history_charts(data.history)),
         "measured": _measured(data) if len(data.files) else None,

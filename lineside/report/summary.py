@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from lineside.decision import is_sorting
+from lineside.escapes import said as escapes_said
 from lineside.manifest import DecisionSpec, Parity
 from lineside.metrics import Figures
 from lineside.report.analysis import Judged, Outcomes, limits_of, share_interval
@@ -116,6 +117,13 @@ def costs(decision: DecisionSpec) -> str:
         return ""
     said = [f"{cost:g} for {what}" for what, cost in decision.costs.items()]
     return f", with costs of {enumerated(said)}"
+
+
+def escapes(data: ReportData) -> str:
+    """How far a limit on escapes is kept; empty where none was set."""
+    if data.decision is None or data.decision.escapes is None:
+        return ""
+    return escapes_said(data.decision.escapes, sorting=is_sorting(data.labels))
 
 
 def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from lineside.decision import Decision
 from lineside.errors import ConvertError, ParityError
-from lineside.limits import Costs
+from lineside.limit_rules import LimitRules
 from lineside.manifest import DecisionSpec, Label, LimitSpec
 from lineside_convert.parity import (
     allowed_flips,
@@ -96,15 +96,15 @@ def some(count: int, off: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_flips_to_be_expected_of_other_images() -> None:
-    shares = [expected_flips(*some(400, off), LABELS, Costs()) for off in (0.0, 0.02, 0.2)]
+    shares = [expected_flips(*some(400, off), LABELS, LimitRules()) for off in (0.0, 0.02, 0.2)]
     assert shares[0] == 0.0
     assert 0.0 < shares[1] < shares[2] < 0.2
-    assert expected_flips(*some(400, 0.2), LABELS, Costs()) == shares[2]
+    assert expected_flips(*some(400, 0.2), LABELS, LimitRules()) == shares[2]
 
 
 def test_where_no_limits_can_be_chosen_all_is_to_be_expected() -> None:
     truth, original, differences = some(40, 0.2)
-    assert expected_flips(np.zeros_like(truth), original, differences, LABELS, Costs()) == 1.0
+    assert expected_flips(np.zeros_like(truth), original, differences, LABELS, LimitRules()) == 1.0
 
 
 @pytest.mark.parametrize("labels", [LABELS, SORTED])

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
-from lineside_train.options import Arch, Augment, Flip, Optimizer, Reduce, TrainOptions
+from lineside.limit_rules import OPTIONS, LimitRules, check_sorting, limit_options
+from lineside_train.options import (
+    IMAGENET,
+    MIN_IMAGENET_SIZE,
+    Arch,
+    Augment,
+    FineTune,
+    Flip,
+    Mix,
+    Optimizer,
+    Reduce,
+    TrainOptions,
+)
 
 if TYPE_CHECKING:
     from lineside.metrics import Figures
@@ -15,6 +27,9 @@ if TYPE_CHECKING:
 
 MAX_NOTICES: Final = 20
 """Lines of notices that are printed; all of them are in metrics.json and in the report."""
+
+EXIT_CODES: Final[dict[str, int]] = {"stopped": 130, "not finite": 1}
+"""Of a training that wrote a run, but did not end well."""
 
 _EPILOG: Final = """\b
 Examples:
@@ -52,11 +67,32 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     help="Take over the split of another run: its split.csv.",
 )
 @click.option(
+    "--groups",
+    metavar="FILE.csv|REGEX",
+    help="Photos that belong together, such as all frames of one part, are not divided by the "
+    "split: a file of file,group, or a pattern such as 'part(\\d+)_'.  [default: DATA/groups.csv, "
+    "if there is one]",
+)
+@click.option(
     "--arch",
     type=_choice(Arch),
     default="plain",
     show_default=True,
-    help="plain: 3x3 convolutions. separable: depthwise ones, smaller. mlp: no convolutions.",
+    help="plain: 3x3 convolutions. separable: depthwise ones, smaller. mlp: no convolutions. "
+    "The others are networks that others have trained on ImageNet: see --weights.",
+)
+@click.option(
+    "--weights",
+    metavar="imagenet|FILE",
+    help="Start from trained weights: downloaded, or a .weights.h5, .h5 or .keras file of the same "
+    "architecture, such as another run's model.keras.  [default: from scratch]",
+)
+@click.option(
+    "--fine-tune",
+    type=_choice(FineTune),
+    default="all",
+    show_default=True,
+    help="Which layers learn, if the network starts from --weights.",
 )
 @click.option(
     "--image-size",
@@ -68,7 +104,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--width",
     type=click.FloatRange(0.1, 8.0),
-    help="Multiplies the channels of plain and separable.  [default: 1.0]",
+    help="Multiplies the channels of every network but mlp and efficientnet_lite0.  [default: 1.0]",
 )
 @click.option(
     "--units",
@@ -123,6 +159,34 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     help="Mirror the training images, where a mirrored part is the same part.",
 )
 @click.option(
+    "--mix",
+    type=_choice(Mix),
+    default="none",
+    show_default=True,
+    help="Mix images of a batch with each other, and their labels.",
+)
+@click.option(
+    "--smoothing",
+    type=click.FloatRange(0.0, 0.5),
+    default=0.0,
+    show_default=True,
+    help="Share of each target that is spread over all labels.",
+)
+@click.option(
+    "--focal",
+    type=click.FloatRange(0.0, 5.0),
+    default=0.0,
+    show_default=True,
+    help="Exponent of the focal loss; 0: cross entropy.",
+)
+@click.option(
+    "--ema",
+    type=click.FloatRange(0.0, 1.0, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Momentum of the average of the weights that is taken as the result; 0: no average.",
+)
+@click.option(
     "--patience",
     type=click.IntRange(1, 10_000),
     help="Epochs to go on without a better loss on val.  [default: half of all, at least 10]",
@@ -134,6 +198,16 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     show_default=True,
     help="Of the split, the weights and the augmentation.",
 )
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Where decoded photos are kept, so that they are decoded once; 'none': nowhere.  "
+    "[default: ~/.cache/lineside/tensors]",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on with a training into --out that died, if there is one."
+)
+@limit_options
 def train(
     data: Path,
     out: Path,
@@ -141,35 +215,64 @@ def train(
     good: tuple[str, ...],
     sort: bool,
     split: Path | None,
+    groups: str | None,
+    cache: Path | None,
+    resume: bool,
     **options: Any,  # noqa: ANN401 - as click was told above
 ) -> None:
     """Train a classifier on DATA, a folder that holds one folder of photos for each label."""
     if good and sort:
         msg = "--good and --sort contradict each other: when sorting, no label means a bad part"
         raise click.UsageError(msg)
+    rules = LimitRules(**{name: options.pop(name) for name in OPTIONS})
+    if sort:
+        check_sorting(rules)
     _check_arch(options)
     given = {key: value for key, value in options.items() if value is not None}
 
     from lineside.progress import working
     from lineside_train.backend import load_keras
+    from lineside_train.cache import default_cache
     from lineside_train.session import Task, check_out, gather, train_run
 
     task = Task(
-        data=data, out=out, good=good, sort=sort, split=split, options=TrainOptions(**given)
+        data=data,
+        out=out,
+        good=good,
+        sort=sort,
+        split=split,
+        groups=groups,
+        options=TrainOptions(**given),
+        rules=rules,
+        cache=None if cache == Path("none") else cache or default_cache(),
+        resume=resume,
     )
     check_out(out, data)
     material = gather(task)
     _say_material(material)
     with working("Loading Keras"):
         load_keras()
-    _say_outcome(train_run(task, material))
+    outcome = train_run(task, material)
+    _say_outcome(outcome)
+    if outcome.ended in EXIT_CODES:
+        click.get_current_context().exit(EXIT_CODES[outcome.ended])
 
 
 def _check_arch(options: dict[str, Any]) -> None:
     """Refuse what the chosen network has no use for."""
-    unused = "width" if options["arch"] == "mlp" else "units"
-    if options[unused] is not None:
-        msg = f"--{unused} means nothing to --arch {options['arch']}: leave it out"
+    arch = options["arch"]
+    unused = ["units"] if arch != "mlp" else ["width", "weights"]
+    if arch == "efficientnet_lite0":
+        unused.append("width")
+    for name in unused:
+        if options[name] is not None:
+            msg = f"--{name} means nothing to --arch {arch}: leave it out"
+            raise click.UsageError(msg)
+    if options["fine_tune"] != "all" and options["weights"] is None:
+        msg = f"--fine-tune {options['fine_tune']} wants --weights to start from"
+        raise click.UsageError(msg)
+    if arch in IMAGENET and options["image_size"] < MIN_IMAGENET_SIZE:
+        msg = f"--arch {arch} wants an --image-size of {MIN_IMAGENET_SIZE} at least"
         raise click.UsageError(msg)
 
 
@@ -197,7 +300,7 @@ def _say_material(material: Material) -> None:
 def _say_outcome(outcome: Outcome) -> None:
     """What came out, in a few lines."""
     run = outcome.run
-    epochs = len(run.metrics.history["loss"])
+    epochs = len(run.metrics.history.get("loss", ()))
     click.echo(
         f"{run.metrics.parameters:,} parameters, {epochs} epochs in {run.info.train_seconds:.0f} s"
     )

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lineside.dataset import Dataset, Photo, fingerprint, load_tensors, read_dataset
+from lineside.dataset import (
+    Dataset,
+    Photo,
+    fingerprint,
+    read_dataset,
+    read_groups,
+    with_notices,
+)
 from lineside.errors import StorageError
 from lineside.image import Frame, Preprocess, decode
 from lineside.labels import mark_labels
+from lineside.limit_rules import LimitRules
 from lineside.limits import choose_decision
 from lineside.manifest import Label
 from lineside.metrics import Figures, figures
@@ -31,10 +40,16 @@ from lineside.run import (
     write_run,
 )
 from lineside_train.backend import versions
-from lineside_train.fit import Examples, Trained, predict_logits, train_network
+from lineside_train.cache import cached_tensors
+from lineside_train.data import quick
+from lineside_train.fitting.examples import Examples, Rows, predict
+from lineside_train.fitting.fit import Control, Trained, train_network
+from lineside_train.fitting.progress import Ended
 from lineside_train.options import TrainOptions
 from lineside_train.reduction import settle_reduction
 from lineside_train.split import choose_split
+from lineside_train.stopping import stop_on_interrupt
+from lineside_train.unfinished import under_way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +63,10 @@ class Task:
         sort: whether no label means a bad part.
         split: a split.csv to take over.
         options: how to train.
+        rules: what limits are chosen by.
+        groups: a `file,group` file or a pattern; None: the data folder's groups.csv, if any.
+        cache: where decoded photos are kept; None: nowhere.
+        resume: go on with a training into `out` that did not end.
     """
 
     data: Path
@@ -56,6 +75,10 @@ class Task:
     sort: bool
     split: Path | None
     options: TrainOptions
+    rules: LimitRules = field(default_factory=LimitRules)
+    groups: str | None = None
+    cache: Path | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,12 +99,26 @@ class Material:
         index = {label.name: k for k, label in enumerate(self.labels)}
         return np.array([index[row.label] for row in self.part(part)], np.int64)
 
+    def examples(self, part: SplitPart, tensors: npt.NDArray[np.uint8]) -> Examples:
+        """The images and labels of one part.
+
+        Args:
+            part: of the split.
+            tensors: of all `rows`: uint8, n x height x width x channels.
+        """
+        rows = np.flatnonzero([row.part == part for row in self.rows])
+        return Examples(Rows(tensors, rows), self.truth(part))
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Images of each label in each part."""
         return {
             part: {
-                label.name: int(np.sum(self.truth(part) == k))
-                for k, label in enumerate(self.labels)
+                label.name: int(count)
+                for label, count in zip(
+                    self.labels,
+                    np.bincount(self.truth(part), minlength=len(self.labels)),
+                    strict=True,
+                )
             }
             for part in PARTS
         }
@@ -93,10 +130,12 @@ class Outcome:
 
     Attributes:
         run: the run as it was written.
+        ended: why the training ended.
         figures: for each part of the split.
     """
 
     run: Run
+    ended: Ended
     figures: dict[SplitPart, Figures]
 
 
@@ -124,7 +163,9 @@ def gather(task: Task) -> Material:
     """
     dataset = read_dataset(task.data)
     labels = mark_labels(dataset.labels, task.good, sort=task.sort)
-    rows = choose_split(dataset, task.options.seed, task.split)
+    grouping = read_groups(task.groups, dataset)
+    rows = choose_split(dataset, task.options.seed, task.split, grouping)
+    dataset = with_notices(dataset, (*grouping.notices, *quick(dataset, rows, grouping)))
     colour = task.options.colour or ("gray" if dataset.gray else "rgb")
     spec = Preprocess(resize=task.options.resize, colour=colour)
     dataset, decode_by = settle_reduction(dataset, spec, task.options)
@@ -139,16 +180,40 @@ def train_run(task: Task, material: Material) -> Outcome:
     Raises:
         DatasetError: a photo has changed since it was read.
         TrainError: the training failed.
-        StorageError: the run can't be written; nothing is left of it.
+        StorageError: the run can't be written: nothing is left of it, but a training that had
+            come far enough can be gone on with.
     """
-    tensors = {part: _tensors(task, material, part) for part in PARTS}
-    trained = train_network(
-        Examples(tensors["train"], material.truth("train")),
-        Examples(tensors["val"], material.truth("val")),
-        len(material.labels),
-        task.options,
-    )
-    logits = {part: predict_logits(trained.network, tensors[part]) for part in PARTS}
+    size = (task.options.image_size, task.options.image_size)
+    tensors = cached_tensors(task.data, material.rows, material.preprocess, size, task.cache)
+    examples = {part: material.examples(part, tensors) for part in PARTS}
+    with under_way(task.out, _identity(task, material), resume=task.resume) as checkpoint:
+        control = Control(checkpoint)
+        with stop_on_interrupt(control.stop):
+            trained = train_network(
+                examples["train"], examples["val"], len(material.labels), task.options, control
+            )
+        outcome = _measure(task, material, trained, examples)
+    run = outcome.run
+    write_report(run, render_report(_report(task, material, run.info, run.metrics)))
+    return outcome
+
+
+def _identity(task: Task, material: Material) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    options: dict[str, Any] = msgspec.to_builtins(task.options)
+    return options | {
+        "labels": [msgspec.to_builtins(label) for label in material.labels],
+        "split": hashlib.sha256(encode_split(material.rows)).hexdigest(),
+        "preprocess": msgspec.to_builtins(material.preprocess),
+        "versions": versions(),
+    }
+
+
+def _measure(
+    task: Task, material: Material, trained: Trained, examples: dict[SplitPart, Examples]
+) -> Outcome:
+    """Measure what was trained, and write the run."""
+    logits = {part: predict(trained.network, examples[part].tensors) for part in PARTS}
     found = {part: figures(material.truth(part), logits[part], material.labels) for part in PARTS}
     info = _info(task, material, trained)
     metrics = RunMetrics(
@@ -156,7 +221,10 @@ def train_run(task: Task, material: Material) -> Outcome:
         history=trained.history,
         logits={part: logits[part].tolist() for part in ("val", "test")},
         parameters=trained.network.count_params(),
-        notices=[notice.message for notice in material.dataset.notices],
+        notices=[
+            *([trained.notice] if trained.notice else []),
+            *(notice.message for notice in material.dataset.notices),
+        ],
     )
     run = write_run(
         task.out,
@@ -165,21 +233,7 @@ def train_run(task: Task, material: Material) -> Outcome:
         split=material.rows,
         save_model=trained.network.save,
     )
-    write_report(run, render_report(_report(task, material, info, metrics)))
-    return Outcome(run, found)
-
-
-def _tensors(task: Task, material: Material, part: SplitPart) -> npt.NDArray[np.uint8]:
-    size = task.options.image_size
-    rows = material.part(part)
-    return load_tensors(
-        task.data,
-        [row.file for row in rows],
-        material.preprocess,
-        (size, size),
-        what=f"Reading {part}",
-        sha256=[row.sha256 for row in rows],
-    )
+    return Outcome(run, trained.ended, found)
 
 
 def _info(task: Task, material: Material, trained: Trained) -> RunInfo:
@@ -194,6 +248,7 @@ def _info(task: Task, material: Material, trained: Trained) -> RunInfo:
         data_root=str(task.data.resolve()),
         seed=task.options.seed,
         options=msgspec.to_builtins(task.options),
+        limit_rules=task.rules,
         versions=versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         train_seconds=round(trained.seconds, 3),
@@ -214,7 +269,11 @@ def _report(task: Task, material: Material, info: RunInfo, metrics: RunMetrics) 
         models=[ModelScores("float", np.array(metrics.logits["test"]))],
         load_frame=load_frame,
         decision=choose_decision(
-            material.truth("val"), np.array(metrics.logits["val"]), material.labels
+            material.truth("val"),
+            np.array(metrics.logits["val"]),
+            material.labels,
+            costs=task.rules.costs,
+            max_escapes=task.rules.max_escapes,
         ),
         counts=material.counts(),
         history=metrics.history,
