@@ -41,7 +41,7 @@ from lineside.run import (
     write_run,
 )
 from lineside_train.backend import load_keras, versions
-from lineside_train.fit import predict_logits
+from lineside_train.fitting.examples import predict
 
 SCALED: Final = 200.0
 """How much larger an outgrown channel is."""
@@ -134,8 +134,8 @@ def _regression(extractor: Any, material: Material) -> list[npt.NDArray[np.float
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    given = {part: predict_logits(extractor, material.pixels[part]) for part in ("train", "val")}
-    flipped = predict_logits(extractor, material.pixels["train"][:, :, ::-1])
+    given = {part: predict(extractor, material.pixels[part]) for part in ("train", "val")}
+    flipped = predict(extractor, material.pixels["train"][:, :, ::-1])
     x = np.concatenate([given["train"], flipped])
     y = np.concatenate([material.truth["train"]] * 2)
     found = []
@@ -290,7 +290,7 @@ def wide_input(job: Job, _material: Material) -> Any:  # noqa: ANN401
 
 def write(job: Job, material: Material, model: Any) -> None:  # noqa: ANN401
     """Write the run, with what the model says of `val` and `test`."""
-    logits = {part: predict_logits(model, material.pixels[part]) for part in PARTS}
+    logits = {part: predict(model, material.pixels[part]) for part in PARTS}
     found: dict[str, dict[str, Any]] = {
         part: msgspec.to_builtins(figures(material.truth[part], logits[part], job.labels))
         for part in PARTS

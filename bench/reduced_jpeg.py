@@ -43,7 +43,8 @@ from lineside.image import (
 from lineside.labels import mark_labels
 from lineside.metrics import figures
 from lineside.run import PARTS, SplitRow
-from lineside_train.fit import Examples, predict_logits, train_network
+from lineside_train.fitting.examples import Examples, predict
+from lineside_train.fitting.fit import train_network
 from lineside_train.options import TrainOptions
 
 HEIGHT, WIDTH = 1080, 1920
@@ -202,10 +203,10 @@ def trained(cells: Cells, seed: int, epochs: int | None) -> Accuracy:
         return 100 * figures(truth, logits, labels).balanced_accuracy
 
     first = network(1)
-    said = {by: predict_logits(first, cells.pixels("test", by)) for by in REDUCTIONS}
+    said = {by: predict(first, cells.pixels("test", by)) for by in REDUCTIONS}
     calls = {by: logits.argmax(axis=1) for by, logits in said.items()}
     auto = spec_of(TRAINED, "gray").decode.reduce
-    own = predict_logits(network(auto), cells.pixels("test", auto))
+    own = predict(network(auto), cells.pixels("test", auto))
     return Accuracy(
         {by: measure(logits) for by, logits in said.items()},
         {by: int(np.sum(called != calls[1])) for by, called in calls.items()},

@@ -23,6 +23,7 @@ def load_tensors(
     *,
     what: str,
     sha256: Sequence[str] | None = None,
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """What a model sees of each file.
 
@@ -33,6 +34,7 @@ def load_tensors(
         size: height and width of the model's input, in pixels.
         what: what to call the work in the progress bar.
         sha256: the hash that each file must have, in hex, where it is known.
+        out: where to put it, of the shape that is returned; None: into new memory.
 
     Returns:
         uint8, n x height x width x channels, in the order of `files`.
@@ -41,7 +43,7 @@ def load_tensors(
         DatasetError: a file is not there, was changed, or lies outside `root`.
         ImageError: a file is no usable image.
     """
-    tensors = np.empty((len(files), *size, spec.channels), np.uint8)
+    tensors = np.empty((len(files), *size, spec.channels), np.uint8) if out is None else out
     real_root = root.resolve()
 
     def load(index: int) -> None:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from lineside_train.augment import augmentation
 from lineside_train.backend import load_keras
 from lineside_train.networks import build_network
 from lineside_train.options import TrainOptions
@@ -69,68 +67,3 @@ def test_the_same_weights_whether_or_not_it_was_saved(tmp_path: Path) -> None:
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     pixels = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 1)).astype(np.float32)
     assert np.allclose(network(pixels), loaded(pixels), atol=1e-6)
-
-
-def augmented(pixels: np.ndarray, **options: str) -> np.ndarray:
-    keras = load_keras()
-    x: Any = pixels
-    for layer in augmentation(TrainOptions(**options)):
-        x = layer(x, training=True)
-    return np.asarray(keras.ops.convert_to_numpy(x))
-
-
-@pytest.fixture
-def pixels() -> np.ndarray:
-    return np.random.default_rng(0).uniform(0, 255, (80, 16, 16, 1)).astype(np.float32)
-
-
-def test_no_augmentation_is_none() -> None:
-    assert augmentation(TrainOptions(augment="none", flip="none")) == []
-
-
-@pytest.mark.parametrize("level", ["light", "strong"])
-def test_augmentation_keeps_shape_type_and_range(level: str, pixels: np.ndarray) -> None:
-    found = augmented(pixels, augment=level, flip="both")
-    assert (found.shape, found.dtype) == (pixels.shape, np.float32)
-    assert found.min() >= 0
-    assert found.max() <= 255
-    assert not np.allclose(found, pixels)
-
-
-def test_standard_changes_more_than_light() -> None:
-    y, x = np.mgrid[0:64, 0:64]
-    smooth = (128 + 100 * np.sin(x / 5) * np.cos(y / 7)).astype(np.float32)
-    pixels = np.repeat(smooth[np.newaxis, ..., np.newaxis], 40, axis=0)
-    changes = [
-        np.abs(augmented(pixels, augment=level) - pixels).mean() for level in ("light", "strong")
-    ]
-    assert 0 < changes[0] < changes[1]
-
-
-@pytest.mark.parametrize(
-    ("flip", "axes"), [("horizontal", [(), (1,)]), ("both", [(), (0,), (1,), (0, 1)])]
-)
-def test_flips_mirror_and_do_nothing_else(
-    flip: str, axes: list[tuple[int, ...]], pixels: np.ndarray
-) -> None:
-    found = augmented(pixels, augment="none", flip=flip)
-    seen = set()
-    for before, after in zip(pixels, found, strict=True):
-        (how,) = [axis for axis in axes if np.allclose(np.flip(before, axis), after, atol=0.1)]
-        seen.add(how)
-    assert seen == set(axes)
-
-
-def test_what_is_turned_out_of_the_picture_is_filled_with_its_mirror_image() -> None:
-    found = augmented(np.full((40, 16, 16, 1), 77, np.float32), augment="strong")
-    assert np.allclose(found, 77, atol=0.1)
-
-
-def test_another_seed_changes_other_things(pixels: np.ndarray) -> None:
-    keras = load_keras()
-    found = []
-    for seed in (1, 1, 2):
-        keras.utils.set_random_seed(seed)
-        found.append(augmented(pixels, augment="strong", flip="both"))
-    assert np.array_equal(found[0], found[1])
-    assert not np.allclose(found[0], found[2])

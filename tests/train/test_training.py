@@ -15,8 +15,9 @@ from lineside.decision import softmax
 from lineside.errors import RunError, StorageError, TrainError
 from lineside.metrics import figures
 from lineside.run import Run, encode_split, open_run
-from lineside_train import fit
-from lineside_train.fit import Examples, predict_logits, train_network
+from lineside_train.fitting import examples as fitting_examples
+from lineside_train.fitting.examples import Examples, predict
+from lineside_train.fitting.fit import train_network
 from lineside_train.options import TrainOptions
 from lineside_train.predictor import open_run_predictor
 from lineside_train.session import Task, gather, train_run
@@ -164,7 +165,8 @@ def test_a_full_disk_leaves_nothing_half_written(cells: Path, tmp_path: Path) ->
         with pytest.raises(StorageError) as refused:
             train_run(full, gather(full))
         assert str(refused.value) == (
-            f"{disk / 'run'}: the disk is full; free some space and run it again"
+            f"{disk / 'run.unfinished' / 'state.npz'}: the disk is full; "
+            "free some space and run it again"
         )
         assert list(disk.iterdir()) == []
 
@@ -229,7 +231,9 @@ def test_every_optimizer_learns(run: Run, optimizer: str) -> None:
 def test_the_best_weights_are_kept_and_training_stops_early(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "PREDICT_BATCH", 8)  # val in several batches, the last one smaller
+    monkeypatch.setattr(
+        fitting_examples, "PREDICT_BATCH", 8
+    )  # val in several batches, the last one smaller
     train, val = examples(run, "train"), examples(run, "val")
     options = TrainOptions(image_size=32, epochs=60, width=0.5, patience=2, learning_rate=0.02)
     trained = train_network(train, val, 2, options)
@@ -237,7 +241,7 @@ def test_the_best_weights_are_kept_and_training_stops_early(
     assert len(losses) < 60
     assert len(losses) == int(np.argmin(losses)) + 1 + options.patience
     # The labels of val are as many as each other, so their weights are 1.
-    p = softmax(predict_logits(trained.network, val.tensors))
+    p = softmax(predict(trained.network, val.tensors))
     found = -np.log(p[np.arange(len(val.truth)), val.truth]).mean()
     assert found == pytest.approx(min(losses), rel=1e-3)
 
@@ -246,7 +250,11 @@ def test_a_loss_that_is_no_number_is_an_error(run: Run) -> None:
     options = TrainOptions(
         arch="mlp", image_size=32, epochs=3, optimizer="sgd", learning_rate=1e38, augment="none"
     )
-    with pytest.raises(TrainError, match=r"the loss is no longer a number after \d epochs: try"):
+    said = (
+        r"no number any more at step \d+ \(epoch 1\): try a smaller --learning-rate than 1e\+38; "
+        "there is nothing to keep yet"
+    )
+    with pytest.raises(TrainError, match=said):
         train_network(examples(run, "train"), examples(run, "val"), 2, options)
 
 

@@ -138,6 +138,12 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     help="How often each image is seen at most.  [default: enough for 3,600 batches]",
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
+@click.option(
+    "--balance/--no-balance",
+    default=True,
+    show_default=True,
+    help="Weigh images so that each label counts the same, however many it has.",
+)
 @click.option("--optimizer", type=_choice(Optimizer), default="adamw", show_default=True)
 @click.option(
     "--learning-rate",

@@ -8,11 +8,19 @@ from msgspec import Struct
 
 from lineside.image import Resize
 
-Arch = Literal["plain", "separable", "mlp"]
+Arch = Literal["plain", "separable", "mlp", "mobilenet_v1", "mobilenet_v2", "efficientnet_lite0"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Augment = Literal["none", "light", "strong"]
 Flip = Literal["none", "horizontal", "both"]
+Mix = Literal["none", "mixup", "cutmix"]
+FineTune = Literal["all", "head"]
 Reduce = Literal["1", "2", "4", "8", "auto"]
+
+IMAGENET: Final = ("mobilenet_v1", "mobilenet_v2", "efficientnet_lite0")
+"""Architectures that others have trained on ImageNet."""
+
+MIN_IMAGENET_SIZE: Final = 32
+"""Pixels: after five halvings one is left."""
 
 LEARNING_RATES: Final[dict[str, float]] = {
     "adamw": 2e-3,
@@ -21,6 +29,9 @@ LEARNING_RATES: Final[dict[str, float]] = {
     "rmsprop": 5e-4,
 }
 """What an optimizer gets where no learning rate was asked for."""
+
+FINE_TUNE_RATE: Final = 0.25
+"""What the optimizer's own learning rate is multiplied by, where trained weights are tuned."""
 
 STEPS: Final = 3600
 """Batches to learn from, where no number of epochs was asked for."""
@@ -34,6 +45,10 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     """Height and width of the model's input, in pixels."""
     width: float = 1.0
     """Multiplies the channels of every layer but the last."""
+    weights: str | None = None
+    """What the network starts from: `imagenet`, or a file; None: from scratch."""
+    fine_tune: FineTune = "all"
+    """Which layers learn, where the network starts from weights."""
     units: int = 32
     """Of the hidden layer of `mlp`."""
     colour: Literal["gray", "rgb"] | None = None
@@ -43,11 +58,21 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     """What the sides of a JPEG are divided by while it is decoded."""
     epochs: int | None = None
     batch_size: int = 32
+    balance: bool = True
+    """Whether images are weighted so that each label counts the same."""
     optimizer: Optimizer = "adamw"
     learning_rate: float | None = None
     """Its peak: it rises for a while, then falls along a cosine."""
     augment: Augment = "light"
     flip: Flip = "none"
+    mix: Mix = "none"
+    """Whether images of a batch are mixed with each other, and their labels as well."""
+    smoothing: float = 0.0
+    """Share of each target that is spread over all labels."""
+    focal: float = 0.0
+    """The exponent of the focal loss; 0: cross entropy."""
+    ema: float = 0.0
+    """Momentum of the average of the weights that is taken as the result; 0: no average."""
     patience: int | None = None
     """Epochs to go on without a better loss on `val`."""
     seed: int = 0
@@ -55,7 +80,10 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate asked for, or the optimizer's own."""
-        return self.learning_rate or LEARNING_RATES[self.optimizer]
+        if self.learning_rate is not None:
+            return self.learning_rate
+        gentle = FINE_TUNE_RATE if self.weights and self.fine_tune == "all" else 1.0
+        return LEARNING_RATES[self.optimizer] * gentle
 
     def total_epochs(self, steps: int) -> int:
         """The epochs asked for, or as many as come near STEPS batches, from 16 to 200.

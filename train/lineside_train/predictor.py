@@ -13,7 +13,7 @@ from lineside.image import Preprocess
 from lineside.manifest import Label
 from lineside.run import Run, open_run
 from lineside_train.backend import load_keras
-from lineside_train.fit import predict_logits
+from lineside_train.fitting.examples import predict
 
 
 class RunPredictor:
@@ -53,7 +53,7 @@ class RunPredictor:
         Returns:
             float32, n x labels.
         """
-        return predict_logits(self._network, tensors)
+        return predict(self._network, tensors)
 
 
 def open_run_predictor(path: Path) -> RunPredictor:

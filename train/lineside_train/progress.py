@@ -14,20 +14,21 @@ QUIET_S: Final = 5.0
 
 
 @contextlib.contextmanager
-def epoch_progress(epochs: int, steps: int) -> Iterator[Any]:
+def epoch_progress(epochs: int, steps: int, *, done: int = 0) -> Iterator[Any]:
     """A Keras callback that shows how far the training is, on stderr.
 
     Args:
         epochs: how many there will be at most.
         steps: batches in one epoch.
+        done: epochs that are done already.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    callbacks = load_keras().callbacks
+    callback = load_keras().callbacks.Callback
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield callbacks.LambdaCallback(on_epoch_end=_Lines(console, epochs))
+        yield load_keras().callbacks.LambdaCallback(on_epoch_end=_Lines(console, epochs))
         return
     with Progress(
         TextColumn("Training"),
@@ -37,14 +38,20 @@ def epoch_progress(epochs: int, steps: int) -> Iterator[Any]:
         console=console,
         transient=True,
     ) as progress:
-        task = progress.add_task(f"epoch 1 of {epochs}", total=epochs * steps)
+        said = f"epoch {done + 1} of {epochs}"
+        task = progress.add_task(said, total=epochs * steps, completed=done * steps)
 
-        def show(epoch: int, logs: dict[str, float]) -> None:
-            progress.update(task, description=_said(epoch, epochs, logs))
+        class Bar(callback):  # type: ignore[misc, valid-type] # no types
+            # The next step of the training doesn't wait for it.
+            async_safe = True
 
-        yield callbacks.LambdaCallback(
-            on_train_batch_end=lambda *_, **__: progress.advance(task), on_epoch_end=show
-        )
+            def on_train_batch_end(self, batch: int, logs: object) -> None:  # noqa: ARG002
+                progress.advance(task)
+
+            def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+                progress.update(task, description=_said(epoch, epochs, logs))
+
+        yield Bar()
 
 
 class _Lines:

@@ -1,10 +1,7 @@
-"""The networks: compact CNNs of layers that stay exact when they are quantized.
+"""lineside's own small networks, trained from scratch.
 
-Nothing but convolutions, batch normalization (folded into them by the converter), ReLU, pooling
-and one dense layer: no swish, no squeeze-excite, no Lambda.
-
-Input shape:  (batch, size, size, 1 or 3), float32, raw pixels from 0 to 255
-Output shape: (batch, labels), float32, logits
+Input shape:  (batch, size, size, channels), float32, normalized pixels
+Output shape: (batch, features)
 """
 
 from __future__ import annotations
@@ -22,25 +19,6 @@ DROPOUT: Final = 0.1
 
 Tensor = Any
 """A symbolic tensor of Keras, which ships no types."""
-
-
-def build_network(options: TrainOptions, channels: int, labels: int) -> Any:  # noqa: ANN401
-    """A network that isn't trained.
-
-    Args:
-        options: `arch`, `image_size`, `width` and `units` are looked at.
-        channels: 1 for gray, 3 for rgb.
-        labels: how many.
-    """
-    keras = load_keras()
-    size = options.image_size
-    pixels = keras.Input((size, size, channels), name="pixels")
-    # Written like this, and not as a Rescaling layer, the converter folds it into one subtraction
-    # and keeps the full resolution of 8 bits.
-    x = (pixels - 127.5) * (1 / 127.5)
-    x = _BODIES[options.arch](x, options)
-    logits = keras.layers.Dense(labels, name="logits")(x)
-    return keras.Model(pixels, logits, name=options.arch)
 
 
 def _channels(options: TrainOptions, base: int) -> int:
@@ -100,7 +78,7 @@ def _mlp(x: Tensor, options: TrainOptions) -> Tensor:
     return layers.Dense(options.units, activation="relu")(layers.Flatten()(x))
 
 
-_BODIES: Final[dict[str, Callable[[Tensor, TrainOptions], Tensor]]] = {
+BODIES: Final[dict[str, Callable[[Tensor, TrainOptions], Tensor]]] = {
     "plain": _plain,
     "separable": _separable,
     "mlp": _mlp,

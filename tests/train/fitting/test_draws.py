@@ -1,0 +1,113 @@
+"""Batches, drawn and changed as Keras changes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lineside_train.backend import load_keras
+from lineside_train.fitting.changes import changes
+from lineside_train.fitting.draws import Draws
+from lineside_train.options import TrainOptions
+
+pytestmark = pytest.mark.train
+
+
+def changed(pixels: np.ndarray, *, epoch: int = 0, **options: object) -> np.ndarray:
+    """One batch of all pixels, in their own order."""
+    draws = Draws(
+        len(pixels), pixels.shape[1:3], TrainOptions(**{"batch_size": len(pixels)} | options)
+    )
+    draw = draws.draw(epoch, 0)
+    found = load_keras().ops.convert_to_numpy(changes()()(draw.inputs(pixels)))
+    return np.asarray(found[np.argsort(draw.chosen)])
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (80, 16, 16, 1)).astype(np.uint8)
+
+
+def test_nothing_is_drawn_where_nothing_is_asked_for(pixels: np.ndarray) -> None:
+    draw = Draws(80, (16, 16), TrainOptions(augment="none", flip="none")).draw(0, 0)
+    assert draw.inputs(pixels).keys() == {"pixels"}
+    assert np.array_equal(draw.inputs(pixels)["pixels"], pixels[draw.chosen])
+
+
+def test_each_image_comes_once_in_an_epoch_and_in_another_order_in_the_next() -> None:
+    draws = Draws(80, (16, 16), TrainOptions(batch_size=16))
+    epochs = [
+        np.concatenate([draws.draw(epoch, step).chosen for step in range(draws.steps)])
+        for epoch in (0, 1)
+    ]
+    for order in epochs:
+        assert np.array_equal(np.sort(order), np.arange(80))
+    assert not np.array_equal(*epochs)
+
+
+def test_a_batch_does_not_depend_on_what_was_drawn_before() -> None:
+    draws = Draws(80, (16, 16), TrainOptions(batch_size=16, augment="strong", mix="cutmix"))
+    at_once = draws.draw(7, 3)
+    after = [draws.draw(epoch, step) for epoch in (0, 7) for step in range(4)][-1]
+    assert np.array_equal(at_once.chosen, after.chosen)
+    assert np.array_equal(at_once.affine, after.affine)
+    assert np.array_equal(at_once.mix.kept, after.mix.kept)
+
+
+@pytest.mark.parametrize("level", ["light", "strong"])
+def test_augmentation_keeps_shape_and_range(level: str, pixels: np.ndarray) -> None:
+    found = changed(pixels, augment=level, flip="both")
+    assert (found.shape, found.dtype) == (pixels.shape, np.float32)
+    assert found.min() >= 0
+    assert found.max() <= 255
+    assert not np.allclose(found, pixels)
+
+
+def test_strong_changes_more_than_light() -> None:
+    y, x = np.mgrid[0:64, 0:64]
+    smooth = (128 + 100 * np.sin(x / 5) * np.cos(y / 7)).astype(np.uint8)
+    pixels = np.repeat(smooth[np.newaxis, ..., np.newaxis], 40, axis=0)
+    light, strong = (
+        np.abs(changed(pixels, augment=level) - pixels).mean() for level in ("light", "strong")
+    )
+    assert 0 < light < strong
+
+
+@pytest.mark.parametrize(
+    ("flip", "axes"), [("horizontal", [(), (1,)]), ("both", [(), (0,), (1,), (0, 1)])]
+)
+def test_flips_mirror_and_do_nothing_else(
+    flip: str, axes: list[tuple[int, ...]], pixels: np.ndarray
+) -> None:
+    found = changed(pixels, augment="none", flip=flip)
+    seen = set()
+    for before, after in zip(pixels, found, strict=True):
+        (how,) = [axis for axis in axes if np.allclose(np.flip(before, axis), after, atol=0.1)]
+        seen.add(how)
+    assert seen == set(axes)
+
+
+def test_what_is_turned_out_of_the_picture_is_filled_with_its_mirror_image() -> None:
+    found = changed(np.full((40, 16, 16, 1), 77, np.uint8), augment="strong")
+    assert np.allclose(found, 77, atol=0.1)
+
+
+def test_another_seed_or_epoch_changes_other_things(pixels: np.ndarray) -> None:
+    how = {"augment": "strong", "flip": "both"}
+    found = changed(pixels, **how)
+    assert np.array_equal(found, changed(pixels, **how))
+    assert not np.allclose(found, changed(pixels, **how, seed=1))
+    assert not np.allclose(found, changed(pixels, **how, epoch=1))
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_labels_are_mixed_as_the_pixels_are(mix: str) -> None:
+    truth = np.arange(80) % 2
+    flat = np.broadcast_to((truth * 200)[:, None, None, None], (80, 16, 16, 1)).astype(np.uint8)
+    draw = Draws(80, (16, 16), TrainOptions(batch_size=80, augment="none", mix=mix)).draw(0, 0)
+    found = load_keras().ops.convert_to_numpy(changes()()(draw.inputs(flat)))
+    targets = draw.targets(truth, 2)
+    assert np.allclose(targets.sum(axis=1), 1)
+    assert np.allclose(found.mean(axis=(1, 2, 3)), 200 * targets[:, 1], atol=0.01)
+    mixed = (targets > 0.001).all(axis=1)
+    assert 20 < mixed.sum() < 60  # half of the partners have the same label

@@ -1,0 +1,83 @@
+"""What is learned from, and what a network says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lineside_train.backend import load_keras
+
+PREDICT_BATCH: Final = 64
+
+
+Tensors = npt.NDArray[np.uint8]
+
+
+class Images(Protocol):
+    """uint8, n x height x width x channels: an array, or some rows of one that lies on a disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice | npt.NDArray[np.int64], /) -> Tensors: ...
+
+
+class Rows:
+    """Some rows of an array: `Images`, none of which is read before it is asked for."""
+
+    def __init__(self, tensors: Tensors, rows: npt.NDArray[np.int64]) -> None:
+        self._tensors = tensors
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        return (len(self._rows), *self._tensors.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, chosen: slice | npt.NDArray[np.int64]) -> Tensors:
+        return np.asarray(self._tensors[self._rows[chosen]])
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Images and their labels.
+
+    Attributes:
+        tensors: uint8, n x height x width x channels.
+        truth: int64, n indices into the labels.
+    """
+
+    tensors: Images
+    truth: npt.NDArray[np.int64]
+
+
+def predict(network: Any, tensors: Images) -> npt.NDArray[np.float32]:  # noqa: ANN401
+    """What a network gives for images.
+
+    The last batch is filled up, so that the network is compiled once.
+
+    Args:
+        network: a Keras model of one input and one output.
+        tensors: uint8, n x height x width x channels; n may be 0.
+
+    Returns:
+        float32, n x whatever the network gives; of one that ends in logits: n x labels.
+    """
+    convert = load_keras().ops.convert_to_numpy
+    found = np.empty((len(tensors), *network.output_shape[1:]), np.float32)
+    for start in range(0, len(tensors), PREDICT_BATCH):
+        batch = tensors[start : start + PREDICT_BATCH].astype(np.float32)
+        rest = len(batch)
+        if rest < PREDICT_BATCH:
+            batch = np.pad(batch, ((0, PREDICT_BATCH - rest), *[(0, 0)] * (batch.ndim - 1)))
+        found[start : start + rest] = convert(network.predict_on_batch(batch))[:rest]
+    return found

@@ -1,0 +1,147 @@
+"""Training: arrays in, a trained network out."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lineside.errors import TrainError
+from lineside.extras import quiet_native
+from lineside.progress import working
+from lineside_train.backend import load_keras
+from lineside_train.fitting.checkpoint import Checkpoint
+from lineside_train.fitting.draws import Draws
+from lineside_train.fitting.epochs import Ending, Judge, epoch_callback
+from lineside_train.fitting.examples import Examples
+from lineside_train.fitting.probe import fit_head
+from lineside_train.fitting.progress import Ended, Progress
+from lineside_train.fitting.trainee import make_batches, make_trainee
+from lineside_train.networks import build_network
+from lineside_train.options import TrainOptions
+from lineside_train.progress import epoch_progress
+
+
+@dataclass(frozen=True)
+class Control:
+    """What reaches into a training from outside.
+
+    Attributes:
+        checkpoint: where the state is kept between epochs, and what is there is gone on from.
+        stop: once set, the training ends after the batch, with the best weights so far.
+    """
+
+    checkpoint: Checkpoint | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What came out.
+
+    Attributes:
+        network: the Keras model, with the weights of the best epoch.
+        history: for each epoch one value, as Keras names them: `loss`, `val_loss`…
+        seconds: how long the epochs took.
+        ended: why it ended.
+        notice: what a person must know of how it ended, one line; None where all is well.
+    """
+
+    network: Any
+    history: dict[str, list[float]]
+    seconds: float
+    ended: Ended
+    notice: str | None
+
+
+def train_network(
+    train: Examples,
+    val: Examples,
+    labels: int,
+    options: TrainOptions,
+    control: Control | None = None,
+) -> Trained:
+    """Train a network on `train`, keeping the weights that do best on `val`.
+
+    Labels are weighted so that each counts the same, n / (labels * n of the label), unless the
+    options say otherwise. Where the network starts from trained weights, its last layer is fitted first, in closed form.
+
+    Args:
+        train: what is learned from; each label has an image at least.
+        val: what the best epoch is chosen by: the one with the lowest weighted loss.
+        labels: how many there are.
+        options: how.
+        control: to stop it, and to go on with it; None: neither.
+
+    Raises:
+        TrainError: the weights to start from don't fit; or there is nothing to keep, because the
+            loss was no number, or the training was stopped, before the first epoch was done.
+        StorageError: the checkpoint is damaged or can't be written.
+    """
+    keras = load_keras()
+    with quiet_native():  # for jax it loads TensorFlow as well, where that is installed
+        keras.utils.set_random_seed(options.seed)
+    control = control or Control()
+    _, height, width, channels = train.tensors.shape
+    network = build_network(options, channels, labels)
+    draws = Draws(len(train.truth), (height, width), options)
+    epochs = options.total_epochs(draws.steps)
+    weights = np.ones(labels)
+    if options.balance:
+        weights = len(train.truth) / (labels * np.bincount(train.truth, minlength=labels))
+    judge = Judge(network, val, weights)
+    trainee = make_trainee(network, draws, epochs)
+    progress = control.checkpoint.load(trainee) if control.checkpoint else None
+    if progress is None:
+        progress = Progress()
+        if options.weights is not None:
+            with working("Fitting the last layer"):
+                fit_head(network, train, val)
+                judge.keep_if_best(progress, judge.figures()["val_loss"])
+    if progress.state.ended is None:
+        ending = Ending(options.total_patience(epochs), draws.steps, control.stop)
+        with epoch_progress(epochs, draws.steps, done=progress.epochs) as shown:
+            trainee.fit(
+                make_batches(train, weights, draws, first=progress.epochs),
+                shuffle=False,  # they come shuffled
+                initial_epoch=progress.epochs,
+                epochs=epochs,
+                callbacks=[
+                    *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if options.ema else []),
+                    epoch_callback(progress, judge, ending, control.checkpoint),
+                    shown,
+                ],
+                verbose=0,
+            )
+        if progress.epochs == epochs and not progress.state.ended:
+            progress.state.ended = "all"
+        if control.checkpoint is not None and progress.best is not None:
+            control.checkpoint.save(trainee, progress)
+    return _trained(network, progress, options, draws.steps)
+
+
+def _trained(network: Any, progress: Progress, options: TrainOptions, steps: int) -> Trained:  # noqa: ANN401
+    """The network with its best weights."""
+    state, notice = progress.state, None
+    kept = f"the weights after epoch {state.best_epoch} are kept"
+    if state.ended == "not finite":
+        step = state.broken_step or 0
+        notice = (
+            f"the loss is no number any more at step {step} (epoch {-(-step // steps)}): try a "
+            f"smaller --learning-rate than {options.peak_learning_rate:g}"
+        )
+    elif state.ended == "stopped":
+        notice = f"stopped by hand in epoch {progress.epochs + 1}"
+    if progress.best is None:
+        msg = f"{notice}; there is nothing to keep yet"
+        raise TrainError(msg)
+    network.set_weights(progress.best)
+    return Trained(
+        network,
+        state.history,
+        state.seconds,
+        state.ended or "all",
+        notice and f"{notice}; {kept}",
+    )

@@ -1,0 +1,120 @@
+"""What Keras compiles and trains: the network, with the changes of its images before it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from lineside_train.backend import load_keras
+from lineside_train.fitting.changes import changes
+from lineside_train.fitting.draws import Draws
+from lineside_train.fitting.examples import Examples
+from lineside_train.options import TrainOptions
+
+CLIP_NORM: Final = 1.0
+WEIGHT_DECAY: Final = 0.02
+MOMENTUM: Final = 0.9
+
+
+def make_trainee(network: Any, draws: Draws, epochs: int) -> Any:  # noqa: ANN401 - Keras has no types
+    """A compiled model of the network with the changes before it; they share the weights.
+
+    Args:
+        network: takes float32 pixels, gives logits.
+        draws: says which changes there are.
+        epochs: how many there will be, which the learning rate follows.
+    """
+    keras = load_keras()
+    height, width, channels = network.input_shape[1:]
+    sample = draws.draw(0, 0).inputs(np.empty((draws.images, height, width, channels), np.uint8))
+    given = {
+        name: keras.Input(value.shape[1:], dtype=str(value.dtype), name=name)
+        for name, value in sample.items()
+    }
+    trainee = keras.Model(given, network(changes()()(given)), name="trainee")
+    options = draws.options
+    trainee.compile(
+        _optimizer(options, draws.steps, epochs),
+        _loss(options),
+        weighted_metrics=["accuracy"],
+        # On a CPU, TensorFlow's own kernels train these networks about twice as fast as XLA's.
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    return trainee
+
+
+def _loss(options: TrainOptions) -> Any:  # noqa: ANN401
+    losses = load_keras().losses
+    if options.focal:
+        # alpha=1: labels are weighted already, so that each counts the same.
+        return losses.CategoricalFocalCrossentropy(
+            alpha=1.0,
+            gamma=options.focal,
+            from_logits=True,
+            label_smoothing=options.smoothing,
+        )
+    return losses.CategoricalCrossentropy(from_logits=True, label_smoothing=options.smoothing)
+
+
+def _optimizer(options: TrainOptions, steps: int, epochs: int) -> Any:  # noqa: ANN401
+    """The optimizer, with a learning rate that rises for a tenth of all steps, then falls."""
+    optimizers = load_keras().optimizers
+    peak = options.peak_learning_rate
+    warmup = max(1, min(3 * steps, epochs * steps // 10))
+    rate = optimizers.schedules.CosineDecay(
+        peak / 20,
+        max(1, epochs * steps - warmup),
+        alpha=0.005,
+        warmup_target=peak,
+        warmup_steps=warmup,
+    )
+    common: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": CLIP_NORM}
+    if options.ema:
+        common |= {"use_ema": True, "ema_momentum": options.ema}
+    if options.optimizer == "sgd":
+        return optimizers.SGD(**common, momentum=MOMENTUM, nesterov=True)
+    if options.optimizer == "rmsprop":
+        return optimizers.RMSprop(**common)
+    if options.optimizer == "adam":
+        return optimizers.Adam(**common)
+    adamw = optimizers.AdamW(**common, weight_decay=WEIGHT_DECAY)
+    adamw.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return adamw
+
+
+def make_batches(
+    train: Examples, weights: npt.NDArray[np.float64], draws: Draws, first: int
+) -> Any:  # noqa: ANN401
+    """The batches of a training, epoch by epoch: a `keras.utils.PyDataset`.
+
+    Args:
+        train: what is learned from.
+        weights: of each label, so that each counts the same.
+        draws: which images, and how they are changed.
+        first: the first epoch, counted from 0.
+    """
+    keras = load_keras()
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc, name-defined] # Keras has no types
+        """Made beside the training, a few ahead."""
+
+        def __init__(self) -> None:
+            super().__init__(workers=1, use_multiprocessing=False, max_queue_size=4)
+            self.epoch = first
+
+        def __len__(self) -> int:
+            return draws.steps
+
+        def __getitem__(self, index: int) -> tuple[dict[str, Any], Any, Any]:
+            draw = draws.draw(self.epoch, index)
+            targets = draw.targets(train.truth, len(weights))
+            return draw.inputs(train.tensors), targets, targets @ weights
+
+        @override
+        def on_epoch_end(self) -> None:
+            self.epoch += 1
+
+    return Batches()
