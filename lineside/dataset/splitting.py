@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from lineside.dataset.grouping import merge
 from lineside.dataset.types import Photo
 from lineside.errors import DatasetError
 from lineside.run import PARTS, SplitRow
@@ -19,42 +20,103 @@ MIN_IMAGES: Final = 3
 
 
 def split_photos(
-    photos: Sequence[Photo], seed: int, fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
+    photos: Sequence[Photo],
+    seed: int,
+    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25),
+    groups: Mapping[str, str] | None = None,
 ) -> tuple[SplitRow, ...]:
-    """Divide photos into train, val and test: by content, stratified, copies kept together.
+    """Divide photos into train, val and test: by content, stratified, groups undivided.
 
-    For each label, its images (identical ones as one) are put in the order of
-    sha256(seed:sha256), those with most copies first, and each goes to the part that lacks the
-    largest share of its quota. Names, dates and the machine play no part in it.
+    Units (a photo with its copies, or a group) are put in the order of sha256(seed:sha256),
+    those of the labels with the fewest units first, then the largest. Each goes to the part where
+    most of its labels are missing yet, then to the one that lacks the largest share of its quota.
+    Names, dates and the machine play no part in it.
 
     Args:
         photos: of all labels.
         seed: another seed gives another split.
         fractions: of train, val and test; they add up to 1.
+        groups: file -> group, for photos that must not be divided; the others are on their own.
 
     Returns:
         One row for each photo, sorted by file. Each part has an image of each label at least.
 
     Raises:
-        DatasetError: a label has fewer than three different images.
+        DatasetError: a label has fewer than three different images or groups, or the groups are
+            such that no part can have an image of each label.
     """
-    by_label: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for photo in photos:
-        by_label[photo.label][photo.sha256].append(photo.file)
+    units = _units(photos, groups or {})
+    counts = [Counter(photo.label for photo in unit) for unit in units]
+    units_of = Counter(label for count in counts for label in count)
+    _check_enough(photos, units_of)
+    images = Counter(photo.label for photo in photos)
+    number = {label: k for k, label in enumerate(images)}
+    quotas = np.stack([_quotas(count, fractions) for count in images.values()])
+    left = quotas.copy()
+
+    def place(k: int) -> tuple[int, int, str]:
+        rarest = min(units_of[label] for label in counts[k])
+        return rarest, -len(units[k]), _shuffled(seed, min(photo.sha256 for photo in units[k]))
+
     rows = []
-    for label, groups in by_label.items():
-        if len(groups) < MIN_IMAGES:
-            msg = (
-                f"the label {label!r} has {len(groups)} different images, {MIN_IMAGES} are the "
-                "least (one each to train, choose and test on) and 100 a sensible start: add some"
-            )
-            raise DatasetError(msg)
-        left = quotas = _quotas(sum(map(len, groups.values())), fractions)
-        for sha256 in sorted(groups, key=lambda h: (-len(groups[h]), _shuffled(seed, h))):
-            part = int(np.argmax(left / quotas))
-            left = left - np.eye(len(PARTS))[part] * len(groups[sha256])
-            rows += [SplitRow(file, sha256, PARTS[part]) for file in groups[sha256]]
+    for k in sorted(range(len(units)), key=place):
+        labels = [number[label] for label in counts[k]]
+        held = np.fromiter(counts[k].values(), np.float64)
+        missing = (left[labels] == quotas[labels]).sum(axis=0)
+        lacking = (held / held.sum()) @ (left[labels] / quotas[labels])
+        part = int(np.lexsort((np.arange(len(PARTS)), -lacking, -missing))[0])
+        left[labels, part] -= held
+        rows += [SplitRow(photo.file, photo.sha256, PARTS[part]) for photo in units[k]]
+    _check_whole(rows, images)
     return tuple(sorted(rows, key=lambda row: row.file))
+
+
+def _units(photos: Sequence[Photo], groups: Mapping[str, str]) -> list[list[Photo]]:
+    """Photos that must stay together: identical ones, those of a group, and what these link."""
+    linked: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for photo in photos:
+        linked["label and content", f"{photo.label}/{photo.sha256}"].append(photo.file)
+        if photo.file in groups:
+            linked["group", groups[photo.file]].append(photo.file)
+    by_file = {photo.file: photo for photo in photos}
+    return [[by_file[file] for file in files] for files in merge(linked.values())]
+
+
+def _check_enough(photos: Sequence[Photo], units_of: Mapping[str, int]) -> None:
+    """Refuse a label that can't be divided by three."""
+    contents: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        contents[photo.label].add(photo.sha256)
+    few = [label for label in units_of if units_of[label] < MIN_IMAGES]
+    if not few:
+        return
+    label = next((one for one in few if len(contents[one]) < MIN_IMAGES), few[0])
+    more = f" ({len(few) - 1} more such labels)" if len(few) > 1 else ""
+    if len(contents[label]) < MIN_IMAGES:
+        msg = (
+            f"the label {label!r} has {len(contents[label])} different images, {MIN_IMAGES} are "
+            "the least (one each to train, choose and test on) and 100 a sensible start: add some"
+        )
+    else:
+        msg = (
+            f"the label {label!r} has {len(contents[label])} different images, but in "
+            f"{units_of[label]} groups only, {MIN_IMAGES} are the least (one each to train, choose "
+            "and test on): add images of other parts, or make smaller groups"
+        )
+    raise DatasetError(msg + more)
+
+
+def _check_whole(rows: Sequence[SplitRow], labels: Iterable[str]) -> None:
+    """Refuse a split in which a part has no image of some label: groups can make that happen."""
+    there = {(row.label, row.part) for row in rows}
+    for part in PARTS:
+        for label in labels:
+            if (label, part) not in there:
+                msg = (
+                    f"no image of the label {label!r} can be had in {part} without dividing a "
+                    "group that holds several labels: make smaller groups, or another --seed"
+                )
+                raise DatasetError(msg)
 
 
 def _shuffled(seed: int, sha256: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -29,8 +30,8 @@ class Notice:
     """Something about the images that a person should know.
 
     Attributes:
-        kind: `unreadable`, `conflict`, `duplicates`, `links`, `others`, `empty`, `reduced`, or
-            a peculiarity: `16-bit`, `cmyk`, `alpha`, `exif`.
+        kind: `unreadable`, `conflict`, `duplicates`, `links`, `others`, `empty`, `reduced`,
+            `groups`, a peculiarity (`16-bit`, `cmyk`, `alpha`, `exif`), or what a tool found.
         message: one line.
         files: which ones, below the root.
     """
@@ -59,3 +60,8 @@ class Dataset:
     notices: tuple[Notice, ...]
     gray: bool
     sizes: frozenset[tuple[int, int]]
+
+
+def with_notices(dataset: Dataset, notices: Iterable[Notice]) -> Dataset:
+    """The same photos, with more that a person should know."""
+    return replace(dataset, notices=(*dataset.notices, *notices))

@@ -13,17 +13,25 @@ from lineside.errors import DatasetError
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """What the name of a photo ends with, in any case."""
 
+GROUPS_FILE: Final = "groups.csv"
+"""Beside the labels' folders: which photos belong together (see `grouping.py`)."""
+
+MAX_LABELS: Final = 1000
+"""More labels than this are refused before a single image is read."""
+
 
 def walk(root: Path) -> tuple[list[str], list[Notice]]:
     """The files below the labels' folders that may be photos, sorted, and what is ignored.
 
     Raises:
-        DatasetError: no such folder, one that can't be read, or a label that can't be one.
+        DatasetError: no such folder, one that can't be read, a label that can't be one, or too
+            many labels.
     """
     if not root.is_dir():
         msg = f"{root} is no folder: a folder that holds one folder for each label is expected"
         raise DatasetError(msg)
     files: list[str] = []
+    labels: set[str] = set()
     links: list[str] = []
     others: list[str] = []
     real_root = root.resolve()
@@ -31,11 +39,19 @@ def walk(root: Path) -> tuple[list[str], list[Notice]]:
         file = path.relative_to(root).as_posix()
         if path.is_symlink() and not (path.is_file() and is_inside(path, real_root)):
             links.append(file)
+        elif file == GROUPS_FILE:
+            continue
         elif "/" not in file or path.suffix.lower() not in SUFFIXES or not _is_utf8(file):
             others.append(file)
         elif path.is_file():
-            check_label(file.split("/", 1)[0])
+            labels.add(check_label(file.split("/", 1)[0]))
             files.append(file)
+    if len(labels) > MAX_LABELS:
+        msg = (
+            f"{root} holds {len(labels):,} labels, {MAX_LABELS:,} are the most: one folder for "
+            "each label is expected, not one for each part or each photo"
+        )
+        raise DatasetError(msg)
     notices = counted(
         "links", links, "links to folders, or out of the data folder", "they are not followed"
     ) + counted("others", others, "files that are no photos of a label", "they are left out")

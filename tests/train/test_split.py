@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside.dataset import Dataset, read_dataset
+from lineside.dataset import Dataset, Grouping, read_dataset
 from lineside.errors import DatasetError, RunError
 from lineside.run import SplitRow, encode_split
 from lineside_train.split import choose_split, import_split
@@ -105,3 +105,20 @@ def test_a_split_that_cannot_be_read(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("what,ever\n1,2\n")
     with pytest.raises(RunError, match=r"split\.csv, line 2: file, sha256 and part"):
         choose_split(dataset, 0, tmp_path / "split.csv")
+
+
+def test_a_group_on_both_sides_of_an_imported_split(
+    dataset: Dataset, rows: list[SplitRow], tmp_path: Path
+) -> None:
+    (tmp_path / "split.csv").write_bytes(encode_split(rows))
+    first, other = rows[0], next(row for row in rows if row.part != rows[0].part)
+    grouping = Grouping({first.file: "wafer 7", other.file: "wafer 7"}, "groups.csv")
+    with pytest.raises(DatasetError) as error:
+        choose_split(dataset, 0, tmp_path / "split.csv", grouping)
+    assert "split.csv divides the group 'wafer 7' of groups.csv: " in str(error.value)
+
+
+def test_a_new_split_keeps_groups_together(dataset: Dataset) -> None:
+    groups = {photo.file: f"{photo.label}{k % 3}" for k, photo in enumerate(dataset.photos)}
+    parts = {(groups[r.file], r.part) for r in choose_split(dataset, 1, None, Grouping(groups))}
+    assert len(parts) == len(set(groups.values()))

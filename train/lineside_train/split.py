@@ -5,31 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lineside.dataset import Dataset, check_label, split_photos
+from lineside.dataset import (
+    NO_GROUPS,
+    Dataset,
+    Grouping,
+    check_label,
+    check_undivided,
+    split_photos,
+)
 from lineside.errors import DatasetError
 from lineside.run import PARTS, SplitRow, decode_split
 
 
-def choose_split(dataset: Dataset, seed: int, imported: Path | None) -> tuple[SplitRow, ...]:
+def choose_split(
+    dataset: Dataset, seed: int, imported: Path | None, grouping: Grouping = NO_GROUPS
+) -> tuple[SplitRow, ...]:
     """Which image is trained, chosen and tested on.
 
     Args:
         dataset: the images.
         seed: of a new split.
         imported: a split.csv to take over instead.
+        grouping: which images belong together.
 
     Raises:
-        DatasetError: a label has too few images, or the imported split does not fit.
+        DatasetError: a label has too few images or groups, or the imported split does not fit.
         RunError: the imported file is no split.csv.
     """
     if imported is None:
-        return split_photos(dataset.photos, seed)
+        return split_photos(dataset.photos, seed, groups=grouping.of)
     try:
         data = imported.read_bytes()
     except OSError as error:
         msg = f"--split {imported} can't be read ({error.strerror})"
         raise DatasetError(msg) from error
-    return import_split(decode_split(data, str(imported)), dataset, str(imported))
+    rows = import_split(decode_split(data, str(imported)), dataset, str(imported))
+    check_undivided({row.file: row.part for row in rows}, grouping, str(imported))
+    return rows
 
 
 def import_split(rows: Sequence[SplitRow], dataset: Dataset, name: str) -> tuple[SplitRow, ...]:
