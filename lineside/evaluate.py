@@ -18,6 +18,7 @@ from lineside.errors import DatasetError, EngineError, InputError
 from lineside.extras import quiet_native
 from lineside.image import Preprocess
 from lineside.inspector import Inspector
+from lineside.intervals import said as interval_said
 from lineside.manifest import DecisionSpec, Label, Manifest
 from lineside.metrics import Figures, VerdictFigures, figures, verdict_figures
 from lineside.progress import track, working
@@ -224,22 +225,33 @@ def _show(evaluation: Evaluation, *, sorting: bool) -> None:
 
 
 def _verdicts(said: VerdictFigures, *, sorting: bool) -> str:
+    ends = {name: _range(interval) for name, interval in said.intervals.items()}
+    escapes = ends.get("escape_rate", "")
     if sorting:
-        what = f"{said.escapes} of {said.bad_parts} wrong labels pass as ok"
+        what = f"{said.escapes} of {said.bad_parts} wrong labels pass as ok{escapes}"
     else:
         what = (
-            f"{said.escapes} of {said.bad_parts} bad parts escape as ok, "
+            f"{said.escapes} of {said.bad_parts} bad parts escape as ok{escapes}, "
             f"{said.false_rejects} of {said.images - said.bad_parts} good parts are refused as ng"
+            f"{ends.get('false_reject_rate', '')}"
         )
     return f"verdicts: {said.ok} ok, {said.ng} ng, {said.review} review; {what}"
 
 
 def _headline(found: Figures) -> str:
-    area = found.auroc if len(found.labels) == 2 else found.macro_auroc
     name = "AUROC" if len(found.labels) == 2 else "macro AUROC"
-    said = f"{found.images} images: accuracy {_percent(found.accuracy)}"
+    ends = found.intervals
+    said = f"{found.images} images: accuracy {_percent(found.accuracy)}{_range(ends['accuracy'])}"
     said += f", balanced accuracy {_percent(found.balanced_accuracy)}"
-    return said + (f", {name} {area:.3f}" if area is not None else "") + "\n"
+    said += _range(ends["balanced_accuracy"])
+    if found.area is not None:
+        said += f", {name} {found.area:.3f}{interval_said(found.area_interval, '{:.3f}')}"
+    return said + "\n(in brackets: 95 % confidence intervals)\n"
+
+
+def _range(interval: Sequence[float]) -> str:
+    low, high = interval
+    return f" ({100 * low:.1f} to {100 * high:.1f} %)"
 
 
 def _percent(share: float | None) -> str:

@@ -10,6 +10,8 @@ Of n images with truth t and logits z, over the labels k:
     AUROC              probability that a random image of one label scores higher than a random
                        image of the other, ties counted half (area under the ROC curve)
     macro AUROC        mean over the labels of the AUROC of `k` against all others
+
+How far they may be off by chance is in `intervals`: see `lineside.intervals`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from msgspec import Struct
 
 from lineside.decision import Decision, is_sorting, softmax
 from lineside.extras import require
+from lineside.intervals import area_interval, mean_share_interval, share_interval
 from lineside.manifest import DecisionSpec, Label
 
 Truth = npt.NDArray[np.integer]
@@ -56,6 +59,18 @@ class Figures(Struct, frozen=True, kw_only=True):
     confusion: list[list[int]]
     """Row: truth, column: predicted; both in the order of `labels`."""
     labels: list[str]
+    intervals: dict[str, list[float]] = {}
+    """The 95 % confidence intervals of `accuracy`, `balanced_accuracy`, and of the area."""
+
+    @property
+    def area(self) -> float | None:
+        """The AUROC, or the macro AUROC where there are more than two labels."""
+        return self.auroc if len(self.labels) == 2 else self.macro_auroc
+
+    @property
+    def area_interval(self) -> list[float] | None:
+        """That of `area`."""
+        return self.intervals.get("auroc" if len(self.labels) == 2 else "macro_auroc")
 
 
 class VerdictFigures(Struct, frozen=True, kw_only=True):
@@ -81,6 +96,8 @@ class VerdictFigures(Struct, frozen=True, kw_only=True):
     """false_rejects / good parts; null where there is none."""
     review_rate: float
     """review / images."""
+    intervals: dict[str, list[float]] = {}
+    """The 95 % confidence intervals of the rates."""
 
 
 def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
@@ -110,7 +127,16 @@ def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
         )
         for k, name in enumerate(names)
     }
-    one_vs_rest = _one_vs_rest(truth, softmax(logits))
+    probabilities = softmax(logits)
+    one_vs_rest = _one_vs_rest(truth, probabilities)
+    there = images > 0
+    intervals = {
+        "accuracy": share_interval(int(right.sum()), len(truth)),
+        "balanced_accuracy": mean_share_interval(right[there], images[there]),
+    }
+    area = area_interval(truth, probabilities)
+    if area is not None:
+        intervals["auroc" if len(labels) == 2 else "macro_auroc"] = area
     return Figures(
         images=len(truth),
         accuracy=float(metrics.accuracy_score(truth, predicted)),
@@ -121,6 +147,7 @@ def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
         per_label=per_label,
         confusion=confusion.tolist(),
         labels=names,
+        intervals={name: list(ends) for name, ends in intervals.items()},
     )
 
 
@@ -166,6 +193,11 @@ def verdict_figures(
     escapes = int(np.sum(bad & (verdicts == "ok")))
     false_rejects = int(np.sum(~bad & (verdicts == "ng")))
     review = int(np.sum(verdicts == "review"))
+    rates = {
+        "escape_rate": (escapes, int(bad.sum())),
+        "false_reject_rate": (false_rejects, int((~bad).sum())),
+        "review_rate": (review, len(truth)),
+    }
     return VerdictFigures(
         images=len(truth),
         ok=int(np.sum(verdicts == "ok")),
@@ -178,4 +210,5 @@ def verdict_figures(
         escape_rate=escapes / int(bad.sum()) if bad.any() else None,
         false_reject_rate=false_rejects / int((~bad).sum()) if not bad.all() else None,
         review_rate=review / len(truth),
+        intervals={name: list(share_interval(*rate)) for name, rate in rates.items() if rate[1]},
     )

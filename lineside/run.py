@@ -24,7 +24,8 @@ from lineside.errors import RunError
 from lineside.files import new_folder, write_file
 from lineside.image import Preprocess
 from lineside.limit_rules import LimitRules
-from lineside.manifest import Label, Sha256
+from lineside.manifest import DecisionSpec, Label, Sha256
+from lineside.metrics import VerdictFigures
 
 SCHEMA: Final = "lineside.run/1"
 SplitPart = Literal["train", "val", "test"]
@@ -72,6 +73,10 @@ class RunMetrics(Struct, frozen=True, kw_only=True):
     logits: dict[str, list[list[float]]]
     """For `val` and `test`, one row of logits for each image of the part, in split.csv's order."""
     parameters: int
+    decision: DecisionSpec | None = None
+    """Temperature and limits of the model as it was trained, chosen on `val`; null in old runs."""
+    verdicts: VerdictFigures | None = None
+    """What they would have made of the images of `test`."""
     notices: list[str] = []
     """What was odd about the images, one line each."""
 

@@ -114,21 +114,6 @@ def outcomes(data: ReportData, judged: Judged) -> Outcomes:
     )
 
 
-def share_interval(count: int, of: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share, after Wilson (1927).
-
-    Args:
-        count: how many did.
-        of: out of how many, at least 1.
-
-    Returns:
-        Lower and upper end, 0 to 1.
-    """
-    stats = require("scipy.stats", extra="report")
-    interval = stats.binomtest(count, of).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 @dataclass(frozen=True, eq=False)
 class Curve:
     """How well a score tells two groups apart, at every limit.

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 
 from lineside.decision import is_sorting
+from lineside.intervals import share_interval
 from lineside.report import plots
-from lineside.report.analysis import Bools, Floats, Judged, bad_parts, share_interval
+from lineside.report.analysis import Bools, Floats, Judged, bad_parts
 from lineside.report.charts import Chart
 from lineside.report.data import ReportData
 from lineside.report.summary import counted, percent

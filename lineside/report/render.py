@@ -80,7 +80,7 @@ def _measured(data: ReportData) -> dict[str, Any]:
         curves += charts.label_charts(lines)
     return {
         "headline": summary.headline(data, judged, ends[-1]),
-        "caveats": list(summary.caveats(data, ends[-1])),
+        "caveats": list(summary.caveats(data)),
         "cards": list(summary.cards(data, ends[-1], figured[-1])),
         "verdicts": _verdicts(data, judged),
         "listed": _listed(data),

@@ -10,9 +10,10 @@ import numpy as np
 
 from lineside.decision import is_sorting
 from lineside.escapes import said as escapes_said
+from lineside.intervals import CONFIDENCE, share_interval
 from lineside.manifest import DecisionSpec, Parity
 from lineside.metrics import Figures
-from lineside.report.analysis import Judged, Outcomes, limits_of, share_interval
+from lineside.report.analysis import Judged, Outcomes, limits_of
 from lineside.report.data import ReportData
 
 FEW: Final = 30
@@ -126,18 +127,12 @@ def escapes(data: ReportData) -> str:
     return escapes_said(data.decision.escapes, sorting=is_sorting(data.labels))
 
 
-def caveats(data: ReportData, ends: Outcomes) -> Iterator[str]:
+def caveats(data: ReportData) -> Iterator[str]:
     """What the reader has to know before trusting the figures, a sentence each."""
-    if is_sorting(data.labels):
-        what, count, of, kind = "wrong labels", ends.bad, len(data.files), "image"
-    else:
-        what, count, of, kind = "escapes", len(ends.escapes), ends.bad, "bad part"
-    if of:
-        low, high = share_interval(count, of)
-        yield (
-            f"With {counted(of, kind)} to test on, the true share of {what} lies between "
-            f"{percent(low)} and {percent(high)} (with 95{_SPACE}% confidence)."
-        )
+    yield (
+        f"In brackets: where the true figure lies, with {100 * CONFIDENCE:.0f}{_SPACE}% "
+        "confidence, if no two images show the same part."
+    )
     counts = np.bincount(data.truth, minlength=len(data.labels))
     missing = [label.name for label, n in zip(data.labels, counts, strict=True) if n == 0]
     few = [label.name for label, n in zip(data.labels, counts, strict=True) if 0 < n < FEW]
@@ -154,6 +149,12 @@ def _names(names: list[str]) -> str:
     return f"{', '.join(names[:5])} and {len(names) - 5} other labels"
 
 
+def _range(interval: Sequence[float]) -> str:
+    """`2.1 to 6.7 %`."""
+    low, high = interval
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
 @dataclass(frozen=True)
 class Card:
     """One of the main figures.
@@ -162,6 +163,7 @@ class Card:
         name: what it is.
         value: the figure, as text.
         note: what it rests on.
+        interval: how far it may be off by chance, as text; empty where that has no meaning.
         kind: how it is coloured: `plain`, `ng` or `review`.
     """
 
@@ -169,6 +171,7 @@ class Card:
     value: str
     note: str
     kind: str = "plain"
+    interval: str = ""
 
 
 def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
@@ -181,24 +184,34 @@ def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
         count, of = len(ends.escapes), images if sorting else ends.bad
         what = "image" if sorting else "bad part"
         ending = "wrong and yet sure" if sorting else "passed as ok"
-        yield Card("Escapes", percent(count / of), f"{count} of {counted(of, what)} {ending}", "ng")
+        note = f"{count} of {counted(of, what)} {ending}"
+        yield Card("Escapes", percent(count / of), note, "ng", _range(share_interval(count, of)))
     if good and not sorting:
         count = len(ends.false_rejects)
         note = f"{count} of {counted(good, 'good part')} stopped"
-        yield Card("False rejects", percent(count / good), note, "ng")
+        yield Card(
+            "False rejects", percent(count / good), note, "ng", _range(share_interval(count, good))
+        )
     if limits_of(data.decision):
         count = len(ends.review)
         yield Card(
-            "Review", percent(count / images), f"{count} of {counted(images, 'part')}", "review"
+            "Review",
+            percent(count / images),
+            f"{count} of {counted(images, 'part')}",
+            "review",
+            _range(share_interval(count, images)),
         )
+    accuracy = f"accuracy {percent(main.accuracy)}, {_range(main.intervals['accuracy'])}"
     yield Card(
         "Balanced accuracy",
         percent(main.balanced_accuracy),
-        f"accuracy {percent(main.accuracy)}; by the most probable label",
+        f"{accuracy}; by the most probable label",
+        interval=_range(main.intervals["balanced_accuracy"]),
     )
-    area = main.auroc if main.auroc is not None else main.macro_auroc
-    if area is not None:
+    if main.area is not None and main.area_interval is not None:
         name = "AUROC" if main.auroc is not None else "Mean AUROC of the labels"
-        yield Card(name, f"{area:.3f}", "0.5 is guessing, 1 is perfect")
+        low, high = main.area_interval
+        interval = f"{low:.3f} to {high:.3f}"
+        yield Card(name, f"{main.area:.3f}", "0.5 is guessing, 1 is perfect", interval=interval)
     for timing in data.timings[:1]:
         yield Card("Time", milliseconds(timing.p50_ms), f"{timing.what}; {timing.device}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,12 @@ def test_a_bundle_as_json(bundle_folder: Path, some: Path) -> None:
     assert (found["parity"], found["notes"]) == ("measured", [])
     verdicts = found["verdicts"]
     assert verdicts["ok"] + verdicts["ng"] + verdicts["review"] == 39
+    assert found["intervals"].keys() == {"accuracy", "balanced_accuracy", "auroc"}
+    assert verdicts["intervals"].keys() == {"escape_rate", "false_reject_rate", "review_rate"}
+    for figures in (found, verdicts):
+        for name, (low, high) in figures["intervals"].items():
+            assert 0 <= low <= figures[name] <= high <= 1
+            assert 0.05 < high - low < 0.6
 
 
 def test_what_there_is_to_know_of_a_bundle(bundle_folder: Path, some: Path, tmp_path: Path) -> None:
@@ -76,8 +83,9 @@ def test_what_there_is_to_know_of_a_bundle(bundle_folder: Path, some: Path, tmp_
 def test_a_bundle_for_people(bundle_folder: Path, some: Path) -> None:
     said = CliRunner().invoke(evaluate, [str(bundle_folder), str(some)]).stdout
     assert "40 images: accuracy" in said
+    assert "(in brackets: 95 % confidence intervals)" in said
     assert "defective   20" in said
-    assert "of 20 bad parts escape as ok" in said
+    assert re.search(r"of 20 bad parts escape as ok \([\d.]+ to [\d.]+ %\), ", said)
 
 
 def test_a_run_by_its_entry_point(run_folder: Path, bundle_folder: Path, some: Path) -> None:
@@ -85,7 +93,7 @@ def test_a_run_by_its_entry_point(run_folder: Path, bundle_folder: Path, some: P
     found = json.loads(lineside("evaluate", run_folder, some, "--json").stdout)
     converted = evaluate_folder(predictor_of(bundle_folder), read_dataset(some)).figures
     assert found["images"] == 40
-    assert "verdicts" not in found
+    assert found["verdicts"]["ok"] + found["verdicts"]["ng"] + found["verdicts"]["review"] == 40
     assert (found["parity"], found["notes"]) == (None, [])
     assert found["auroc"] == pytest.approx(converted.auroc, abs=0.05)
 

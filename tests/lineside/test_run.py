@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from lineside.errors import RunError, StorageError
 from lineside.image import Preprocess
+from lineside.limit_rules import LimitRules
 from lineside.manifest import Label
 from lineside.run import (
     Run,
@@ -78,6 +80,18 @@ def test_a_run_written_by_a_newer_lineside_may_say_more(tmp_path: Path) -> None:
     path = tmp_path / "run" / "run.json"
     path.write_bytes(path.read_bytes().replace(b'"seed"', b'"news": {}, "seed"'))
     assert open_run(tmp_path / "run").info.seed == 7
+
+
+def test_a_run_written_by_an_older_lineside_says_less(tmp_path: Path) -> None:
+    write(tmp_path / "run")
+    for name, later in (("run", ["limit_rules"]), ("metrics", ["decision", "verdicts"])):
+        path = tmp_path / "run" / f"{name}.json"
+        said = json.loads(path.read_bytes())
+        path.write_text(json.dumps({k: v for k, v in said.items() if k not in later}))
+        assert len(json.loads(path.read_bytes())) == len(said) - len(later)
+    run = open_run(tmp_path / "run")
+    assert run.info.limit_rules == LimitRules()
+    assert (run.metrics.decision, run.metrics.verdicts) == (None, None)
 
 
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from lineside.dataset import load_tensors
 from lineside.decision import softmax
 from lineside.errors import RunError, StorageError, TrainError
-from lineside.metrics import figures
+from lineside.limit_rules import LimitRules
+from lineside.metrics import figures, verdict_figures
 from lineside.run import Run, encode_split, open_run
 from lineside_train.fitting import examples as fitting_examples
 from lineside_train.fitting.examples import Examples, predict
@@ -91,6 +93,13 @@ def test_figures_and_logits_fit_each_other(run: Run) -> None:
         found = figures(truth, logits, run.info.labels)
         assert msgspec.to_builtins(found) == run.metrics.figures[part]
     assert run.metrics.figures["train"]["images"] == 144
+    decision, truth = (
+        run.metrics.decision,
+        np.array([names.index(r.label) for r in run.rows("test")]),
+    )
+    assert decision is not None
+    logits = np.array(run.metrics.logits["test"])
+    assert run.metrics.verdicts == verdict_figures(truth, logits, run.info.labels, decision)
 
 
 def test_it_has_learned_something(run: Run) -> None:
@@ -128,14 +137,23 @@ def test_a_split_is_imported(run: Run, cells: Path, tmp_path: Path) -> None:
     done = lineside(
         *("train", cells, "--out", out, "--split", run.path / "split.csv", "--seed", 5),
         *("--image-size", 32, "--epochs", 1, "--arch", "mlp", "--flip", "both"),
+        *("--escape-cost", 3, "--max-escapes", 0.2),
     )
     assert (out / "split.csv").read_bytes() == (run.path / "split.csv").read_bytes()
-    assert open_run(out).info.seed == 5
+    info = open_run(out).info
+    assert info.seed == 5
+    assert info.limit_rules == LimitRules(escape_cost=3.0, max_escapes=0.2)
     lines = done.stdout.splitlines()
     assert lines[-1] == f"Report: {out}/report.html"
-    assert "32,866 parameters, 1 epochs in " in lines[-5]
-    assert lines[-4].startswith("  val   accuracy 0.")
-    assert ", AUROC 0." in lines[-3]
+    told = "\n".join(lines)
+    assert "\n32,866 parameters, 1 epochs in " in told
+    ends = r" \(0\.\d+ to [01]\.\d+\)"
+    figures = rf"accuracy 0\.\d+{ends}, balanced accuracy 0\.\d+{ends}, AUROC 0\.\d+{ends}"
+    assert re.search(rf"\n  val   accuracy 0\.\d+, balanced .*\n  test  {figures}\n", told)
+    assert re.search(r"\n  test  \d+ of 30 bad parts pass as ok \(.* are ng \(.* review\n", told)
+    assert "\nlimits: " in told
+    assert ", ng from 0." in told
+    assert "(costs: escape 3, reject 1, review 0.5)\nescapes: At most 20 % of the bad" in told
     noise = [line for line in done.stderr.splitlines() if not line.startswith("epoch ")]
     assert done.stderr
     assert noise == []
@@ -179,7 +197,7 @@ def test_the_predictor_says_what_the_training_saw(run: Run) -> None:
     assert predictor.labels == tuple(run.info.labels)
     assert predictor.image_size == (64, 64)
     assert predictor.preprocess == run.info.preprocess
-    assert predictor.decision is None
+    assert predictor.decision == run.metrics.decision
     logits = predictor.logits(examples(run, "test", 64).tensors)
     assert np.allclose(logits, run.metrics.logits["test"], atol=1e-4)
 

@@ -22,8 +22,7 @@ from lineside_train.options import (
 )
 
 if TYPE_CHECKING:
-    from lineside.metrics import Figures
-    from lineside_train.session import Material, Outcome
+    from lineside_train.session import Material
 
 MAX_NOTICES: Final = 20
 """Lines of notices that are printed; all of them are in metrics.json and in the report."""
@@ -207,6 +206,8 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
+    envvar="LINESIDE_CACHE",
+    show_envvar=True,
     help="Where decoded photos are kept, so that they are decoded once; 'none': nowhere.  "
     "[default: ~/.cache/lineside/tensors]",
 )
@@ -240,6 +241,7 @@ def train(
     from lineside_train.backend import load_keras
     from lineside_train.cache import default_cache
     from lineside_train.session import Task, check_out, gather, train_run
+    from lineside_train.telling import outcome_lines
 
     task = Task(
         data=data,
@@ -259,7 +261,8 @@ def train(
     with working("Loading Keras"):
         load_keras()
     outcome = train_run(task, material)
-    _say_outcome(outcome)
+    for line in outcome_lines(outcome):
+        click.echo(line)
     if outcome.ended in EXIT_CODES:
         click.get_current_context().exit(EXIT_CODES[outcome.ended])
 
@@ -301,25 +304,3 @@ def _say_material(material: Material) -> None:
     for part, counts in material.counts().items():
         listed = ", ".join(f"{count} {name!r}" for name, count in counts.items())
         click.echo(f"  {part:5} {sum(counts.values()):6}: {listed}")
-
-
-def _say_outcome(outcome: Outcome) -> None:
-    """What came out, in a few lines."""
-    run = outcome.run
-    epochs = len(run.metrics.history.get("loss", ()))
-    click.echo(
-        f"{run.metrics.parameters:,} parameters, {epochs} epochs in {run.info.train_seconds:.0f} s"
-    )
-    for part in ("val", "test"):
-        click.echo(f"  {part:5} {_said(outcome.figures[part])}")
-    click.echo(f"Run:    {run.path}")
-    click.echo(f"Report: {run.path / 'report.html'}")
-
-
-def _said(figures: Figures) -> str:
-    area = figures.auroc if figures.auroc is not None else figures.macro_auroc
-    name = "AUROC" if figures.auroc is not None else "macro AUROC"
-    return (
-        f"accuracy {figures.accuracy:.3f}, balanced accuracy {figures.balanced_accuracy:.3f}, "
-        f"{name} {'unknown' if area is None else f'{area:.3f}'}"
-    )

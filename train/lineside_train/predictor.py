@@ -20,14 +20,13 @@ class RunPredictor:
     """The trained Keras model of a run.
 
     Attributes:
-        decision: None: limits are chosen when the run is converted.
+        decision: as the training chose it; a converted model has its own.
     """
-
-    decision = None
 
     def __init__(self, run: Run, network: Any) -> None:  # noqa: ANN401 - Keras ships no types
         self._run = run
         self._network = network
+        self.decision = run.metrics.decision
 
     @property
     def labels(self) -> tuple[Label, ...]:

@@ -26,7 +26,7 @@ from lineside.labels import mark_labels
 from lineside.limit_rules import LimitRules
 from lineside.limits import choose_decision
 from lineside.manifest import Label
-from lineside.metrics import Figures, figures
+from lineside.metrics import Figures, figures, verdict_figures
 from lineside.report import ModelScores, ReportData, render_report
 from lineside.run import (
     PARTS,
@@ -216,11 +216,20 @@ def _measure(
     logits = {part: predict(trained.network, examples[part].tensors) for part in PARTS}
     found = {part: figures(material.truth(part), logits[part], material.labels) for part in PARTS}
     info = _info(task, material, trained)
+    decision = choose_decision(
+        material.truth("val"),
+        logits["val"],
+        material.labels,
+        costs=task.rules.costs,
+        max_escapes=task.rules.max_escapes,
+    )
     metrics = RunMetrics(
         figures={part: msgspec.to_builtins(figure) for part, figure in found.items()},
         history=trained.history,
         logits={part: logits[part].tolist() for part in ("val", "test")},
         parameters=trained.network.count_params(),
+        decision=decision,
+        verdicts=verdict_figures(material.truth("test"), logits["test"], material.labels, decision),
         notices=[
             *([trained.notice] if trained.notice else []),
             *(notice.message for notice in material.dataset.notices),
@@ -268,13 +277,7 @@ def _report(task: Task, material: Material, info: RunInfo, metrics: RunMetrics) 
         truth=material.truth("test"),
         models=[ModelScores("float", np.array(metrics.logits["test"]))],
         load_frame=load_frame,
-        decision=choose_decision(
-            material.truth("val"),
-            np.array(metrics.logits["val"]),
-            material.labels,
-            costs=task.rules.costs,
-            max_escapes=task.rules.max_escapes,
-        ),
+        decision=metrics.decision,
         counts=material.counts(),
         history=metrics.history,
         notices=metrics.notices,

@@ -12,20 +12,10 @@ from lineside.report.analysis import (
     judge,
     limit_points,
     outcomes,
-    share_interval,
 )
 from lineside.report.charts import label_curves
 from lineside.report.data import ModelScores
 from tests.lineside.report.scored import DECISION, Scored, report_of
-
-
-def test_interval_is_wilsons() -> None:
-    z = 1.959964  # of the normal distribution, for 95 %
-    for count, of in ((0, 10), (12, 178), (5, 5)):
-        p = count / of
-        middle = (p + z**2 / (2 * of)) / (1 + z**2 / of)
-        half = z / (1 + z**2 / of) * np.sqrt(p * (1 - p) / of + z**2 / (4 * of**2))
-        assert share_interval(count, of) == pytest.approx((middle - half, middle + half), abs=1e-6)
 
 
 @pytest.mark.parametrize("sorting", [False, True])

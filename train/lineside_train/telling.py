@@ -1,0 +1,74 @@
+"""What a training says at its end, in a few lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lineside.decision import is_sorting
+from lineside.escapes import said as escapes_said
+from lineside.intervals import said as interval_said
+
+if TYPE_CHECKING:
+    from lineside.metrics import Figures, VerdictFigures
+    from lineside.run import Run
+    from lineside_train.session import Outcome
+
+
+def outcome_lines(outcome: Outcome) -> Iterator[str]:
+    """What came out, the figures of `test` with their 95 % confidence intervals."""
+    run, metrics = outcome.run, outcome.run.metrics
+    epochs = len(metrics.history.get("loss", ()))
+    yield f"{metrics.parameters:,} parameters, {epochs} epochs in {run.info.train_seconds:.0f} s"
+    # What val says was chosen by: an interval would promise too much.
+    yield f"  val   {_figures(outcome.figures['val'], intervals=False)}"
+    yield f"  test  {_figures(outcome.figures['test'], intervals=True)}"
+    if metrics.verdicts is not None:
+        yield f"  test  {_verdicts(metrics.verdicts, sorting=is_sorting(run.info.labels))}"
+    yield "        in brackets: 95 % confidence intervals"
+    yield from _limits(run)
+    yield f"Run:    {run.path}"
+    yield f"Report: {run.path / 'report.html'}"
+
+
+def _figures(found: Figures, *, intervals: bool) -> str:
+    shown = found.intervals if intervals else {}
+    said = [
+        f"{name.replace('_', ' ')} {value:.3f}{interval_said(shown.get(name), '{:.3f}')}"
+        for name, value in (
+            ("accuracy", found.accuracy),
+            ("balanced_accuracy", found.balanced_accuracy),
+        )
+    ]
+    key, name = ("auroc", "AUROC") if len(found.labels) == 2 else ("macro_auroc", "macro AUROC")
+    area = "unknown" if found.area is None else f"{found.area:.3f}"
+    return ", ".join([*said, f"{name} {area}{interval_said(shown.get(key), '{:.3f}')}"])
+
+
+def _verdicts(found: VerdictFigures, *, sorting: bool) -> str:
+    ends = {name: interval_said(two, "{:.1%}") for name, two in found.intervals.items()}
+    review = f"{found.review} for review"
+    if sorting:
+        escapes = f"{found.escapes} of {found.bad_parts} wrong labels pass as ok"
+        return f"{escapes}{ends.get('escape_rate', '')}, {review}"
+    good = found.images - found.bad_parts
+    return (
+        f"{found.escapes} of {found.bad_parts} bad parts pass as ok{ends.get('escape_rate', '')}, "
+        f"{found.false_rejects} of {good} good parts are ng{ends.get('false_reject_rate', '')}, "
+        f"{review}"
+    )
+
+
+def _limits(run: Run) -> Iterator[str]:
+    decision = run.metrics.decision
+    if decision is None:
+        return
+    limits = [
+        f"{name} from {limit:g}"
+        for name, limit in (("review", decision.limits.review), ("ng", decision.limits.ng))
+        if limit is not None
+    ]
+    costs = ", ".join(f"{name} {cost:g}" for name, cost in decision.costs.items())
+    yield f"limits: {', '.join(limits)} (costs: {costs})"
+    if decision.escapes is not None:
+        yield f"escapes: {escapes_said(decision.escapes, sorting=is_sorting(run.info.labels))}"
