@@ -15,14 +15,20 @@ from lineside.report.data import (
     SchemeRow,
     Timing,
 )
+from lineside.report.explanation import Culprit, Explanation, Explanations
+from lineside.report.pages import render_page
 from lineside.report.render import render_report
 
 __all__ = [
+    "Culprit",
+    "Explanation",
+    "Explanations",
     "FileSize",
     "LayerError",
     "ModelScores",
     "ReportData",
     "SchemeRow",
     "Timing",
+    "render_page",
     "render_report",
 ]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lineside.image import Frame
 from lineside.manifest import DecisionSpec, Label, Parity
+from lineside.report.explanation import Explanations
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +171,7 @@ class ReportData:
         choice: why that one was chosen, a sentence or two.
         layers: what quantization does to each layer, in the order of the graph.
         notes: what whoever uses the model must know, a sentence each.
+        explanations: why the judged model answers as it does; None where nobody can say.
         settings: what was asked for: key and value, for a table.
         seed: the seed of everything random; None where there is none.
         versions: of the software that made the model.
@@ -195,6 +197,7 @@ class ReportData:
     choice: str = ""
     layers: Sequence[LayerError] = ()
     notes: Sequence[str] = ()
+    explanations: Explanations | None = None
     settings: Sequence[tuple[str, str]] = ()
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

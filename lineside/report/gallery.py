@@ -13,7 +13,9 @@ from lineside.manifest import Label
 from lineside.messages import Verdict
 from lineside.report.analysis import Differences, Indices, Judged, Outcomes
 from lineside.report.data import ReportData
+from lineside.report.explanation import Culprit, Explanation, heated
 from lineside.report.pictures import Thumbnail, thumbnail
+from lineside.report.pictures import picture as make_picture
 
 EXAMPLES: Final = 90
 """Pictures of examples at most, all labels together (one for each label at least)."""
@@ -43,6 +45,8 @@ class Tile:
         score: the defect score; when sorting, how unsure the model is.
         verdict: what a station would say.
         picture: None where none is wanted, or where it can't be had.
+        heat: what speaks for the label that it was called; None where that is not known.
+        culprits: training images that pulled a wrong answer, the worst first.
     """
 
     file: str
@@ -51,6 +55,25 @@ class Tile:
     sureness: float
     score: float
     verdict: Verdict
+    picture: Thumbnail | None
+    heat: Thumbnail | None = None
+    culprits: Sequence[CulpritTile] = ()
+
+
+@dataclass(frozen=True)
+class CulpritTile:
+    """A training image.
+
+    Attributes:
+        file: its name.
+        label: what it was taught as.
+        times: for how many answers; 0: not counted.
+        picture: None where it can't be had.
+    """
+
+    file: str
+    label: str
+    times: int
     picture: Thumbnail | None
 
 
@@ -141,7 +164,10 @@ def flips(data: ReportData, before: Judged, after: Judged, found: Differences) -
 def _tiles(data: ReportData, judged: Judged, indices: Indices, *, pictures: bool) -> list[Tile]:
     """What is said of some test images."""
     tiles = []
-    for index in indices:
+    why: Sequence[Explanation | None] = [None] * len(indices)
+    if pictures and data.explanations is not None and len(indices):
+        why = data.explanations.explain(indices.tolist())
+    for index, explanation in zip(indices, why, strict=True):
         file, says = data.files[index], int(judged.predicted[index])
         tiles.append(
             Tile(
@@ -152,6 +178,22 @@ def _tiles(data: ReportData, judged: Judged, indices: Indices, *, pictures: bool
                 score=float(judged.scores[index]),
                 verdict=judged.verdicts[index],
                 picture=thumbnail(data.load_frame, file) if pictures else None,
+                heat=_heat(explanation),
+                culprits=culprit_tiles(data, explanation.culprits) if explanation else (),
             )
         )
     return tiles
+
+
+def _heat(explanation: Explanation | None) -> Thumbnail | None:
+    if explanation is None or explanation.heat is None:
+        return None
+    return make_picture(heated(explanation))
+
+
+def culprit_tiles(data: ReportData, culprits: Sequence[Culprit]) -> list[CulpritTile]:
+    """What is shown of some training images."""
+    return [
+        CulpritTile(one.file, one.label, one.times, thumbnail(data.load_frame, one.file))
+        for one in culprits
+    ]

@@ -42,13 +42,22 @@ def thumbnail(load_frame: Callable[[str], Frame], file: str) -> Thumbnail | None
     Returns:
         None where the picture can't be had any more: it was moved, say.
     """
-    cv2 = require("cv2", extra="runtime")
     try:
-        frame = load_frame(file)
+        return picture(load_frame(file))
     except (LinesideError, OSError):
         return None
+
+
+def picture(frame: Frame, side: int = SIDE) -> Thumbnail:
+    """A picture as a JPEG of at most `side` x `side` pixels.
+
+    Args:
+        frame: uint8, height x width x 3, BGR.
+        side: in pixels.
+    """
+    cv2 = require("cv2", extra="runtime")
     height, width = frame.shape[:2]
-    factor = min(1.0, SIDE / max(height, width))
+    factor = min(1.0, side / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if factor < 1.0 else frame
     _, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

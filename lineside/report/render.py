@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.decision import is_sorting
-from lineside.extras import require
 from lineside.metrics import figures
 from lineside.report import charts, conversion, gallery, reliability, summary
 from lineside.report.analysis import Judged, differences, judge, limits_of, outcomes
 from lineside.report.data import ReportData
+from lineside.report.pages import render_page
 from lineside.run import PARTS
 
 MANY: Final = 60
@@ -28,16 +28,6 @@ def render_report(data: ReportData) -> str:
     Raises:
         MissingExtraError: matplotlib, scikit-learn, jinja2 or OpenCV is not installed.
     """
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lineside.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = summary.percent
-    environment.filters["ms"] = summary.milliseconds
     context = {
         "data": data,
         "many": MANY,
@@ -53,9 +43,7 @@ def render_report(data: ReportData) -> str:
         "devices": conversion.devices(data.schemes),
         "layers": conversion.layer_chart(data.layers) if data.layers else None,
     }
-    page: str = environment.get_template("template.html.j2").render(context)
-    # A file name that is no valid text in the file system comes with lone surrogates.
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+    return render_page("template.html.j2", context)
 
 
 def _counts(data: ReportData) -> dict[str, list[int]]:
@@ -88,6 +76,10 @@ def _measured(data: ReportData) -> dict[str, Any]:
         "score_plots": score_plots,
         "examples": list(gallery.examples(data, judged)),
         "mistakes": list(gallery.mistakes(data, judged, ends[-1])),
+        "why": data.explanations,
+        "common": gallery.culprit_tiles(
+            data, data.explanations.common if data.explanations else ()
+        ),
         "curves": curves,
         "label_curves": lines,
         "compared": [
@@ -131,8 +123,10 @@ def _shown(confusion: npt.NDArray[np.integer]) -> list[int]:
 def _reliability(data: ReportData, models: Sequence[Judged]) -> dict[str, Any]:
     """How far each model's probabilities can be believed."""
     found = [reliability.reliability_of(data, model) for model in models]
+    raw = [judge(model, data.labels, None) for model in data.models if data.decision is not None]
     return {
         "reliability": found,
+        "untempered": [reliability.reliability_of(data, model) for model in raw],
         "reliability_charts": [
             reliability.reliability_chart(data, model.name, one, number)
             for number, (model, one) in enumerate(zip(models, found, strict=True))

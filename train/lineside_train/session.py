@@ -27,7 +27,8 @@ from lineside.limit_rules import LimitRules
 from lineside.limits import choose_decision
 from lineside.manifest import Label
 from lineside.metrics import Figures, figures, verdict_figures
-from lineside.report import ModelScores, ReportData, render_report
+from lineside.progress import working
+from lineside.report import Explanations, ModelScores, ReportData, render_report
 from lineside.run import (
     PARTS,
     Run,
@@ -42,6 +43,7 @@ from lineside.run import (
 from lineside_train.backend import versions
 from lineside_train.cache import cached_tensors
 from lineside_train.data import quick
+from lineside_train.explain import Explainer, Photos
 from lineside_train.fitting.examples import Examples, Rows, predict
 from lineside_train.fitting.fit import Control, Trained, train_network
 from lineside_train.fitting.progress import Ended
@@ -194,8 +196,31 @@ def train_run(task: Task, material: Material) -> Outcome:
             )
         outcome = _measure(task, material, trained, examples)
     run = outcome.run
-    write_report(run, render_report(_report(task, material, run.info, run.metrics)))
+    with working("Writing the report"):
+        why = _explanations(task, material, trained, examples, run.metrics)
+        write_report(run, render_report(_report(task, material, run.info, run.metrics, why)))
     return outcome
+
+
+def _explanations(
+    task: Task,
+    material: Material,
+    trained: Trained,
+    examples: dict[SplitPart, Examples],
+    metrics: RunMetrics,
+) -> Explanations | None:
+    """Why the network answers as it does; nothing is chosen by it."""
+    if metrics.decision is None:
+        return None
+    train, test = (
+        Photos(examples[part], [row.file for row in material.part(part)])
+        for part in ("train", "test")
+    )
+    weights = np.ones(len(material.labels))
+    if task.options.balance:
+        weights = 1 / np.bincount(train.examples.truth, minlength=len(weights))
+    explainer = Explainer(trained.network, train, test, material.labels, metrics.decision, weights)
+    return explainer.explanations
 
 
 def _identity(task: Task, material: Material) -> dict[str, Any]:
@@ -264,7 +289,13 @@ def _info(task: Task, material: Material, trained: Trained) -> RunInfo:
     )
 
 
-def _report(task: Task, material: Material, info: RunInfo, metrics: RunMetrics) -> ReportData:
+def _report(
+    task: Task,
+    material: Material,
+    info: RunInfo,
+    metrics: RunMetrics,
+    why: Explanations | None = None,
+) -> ReportData:
     def load_frame(file: str) -> Frame:
         return decode((task.data / file).read_bytes(), info.preprocess.decode, name=repr(file))
 
@@ -281,6 +312,7 @@ def _report(task: Task, material: Material, info: RunInfo, metrics: RunMetrics) 
         counts=material.counts(),
         history=metrics.history,
         notices=metrics.notices,
+        explanations=why,
         settings=info.option_texts(),
         seed=info.seed,
         versions=info.versions,
