@@ -17,6 +17,12 @@ from tests.support.cells import lay_out_cells
 from tests.support.command import lineside
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded photos are kept for the session, and not in the home of who runs the tests."""
+    os.environ["LINESIDE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """240 solar cells, 120 for each label, as a folder for each label."""

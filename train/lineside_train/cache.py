@@ -62,7 +62,7 @@ def cached_tensors(
     shape = (len(rows), *size, spec.channels)
     if folder is not None:
         path = folder / f"{_key(rows, spec, size)}.npy"
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, EOFError):
             found: Tensors = np.load(path, mmap_mode="r", allow_pickle=False)
             if found.shape == shape and found.dtype == np.uint8:
                 os.utime(path)

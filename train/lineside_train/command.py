@@ -264,6 +264,7 @@ def train(
     for line in outcome_lines(outcome):
         click.echo(line)
     if outcome.ended in EXIT_CODES:
+        click.echo(f"notice: {outcome.run.metrics.notices[0]}")
         click.get_current_context().exit(EXIT_CODES[outcome.ended])
 
 

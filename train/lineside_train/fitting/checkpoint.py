@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +19,9 @@ from lineside_train.backend import load_keras
 from lineside_train.fitting.progress import Progress, State
 
 FILE: Final = "state.npz"
+
+_DAMAGE: Final = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What comes of reading a file that is damaged; msgspec's own are ValueErrors."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Checkpoint:
                 trainee.optimizer.build(trainee.trainable_variables)
                 _assign(trainee.variables, _numbered(arrays, "v"))
                 _assign(trainee.optimizer.variables, _numbered(arrays, "o"))
-        except (OSError, ValueError, KeyError, msgspec.DecodeError) as error:
+        except _DAMAGE as error:
             msg = (
                 f"{path} is damaged or of another training ({error}): remove {self.folder} and "
                 "train again"

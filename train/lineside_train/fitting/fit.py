@@ -66,7 +66,8 @@ def train_network(
     """Train a network on `train`, keeping the weights that do best on `val`.
 
     Labels are weighted so that each counts the same, n / (labels * n of the label), unless the
-    options say otherwise. Where the network starts from trained weights, its last layer is fitted first, in closed form.
+    options say otherwise. Where the network starts from trained weights, its last layer is fitted
+    first, in closed form.
 
     Args:
         train: what is learned from; each label has an image at least.
