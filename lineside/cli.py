@@ -29,7 +29,7 @@ _CORE: Final = {  # command -> module:attribute
     "watch": "lineside.watch:watch",
 }
 _HELP_ORDER: Final = (
-    *("demo", "train", "evaluate", "convert", "keys", "verify", "inspect"),
+    *("demo", "data", "train", "evaluate", "convert", "keys", "verify", "inspect"),
     *("bench", "agent", "watch", "deploy"),
 )
 

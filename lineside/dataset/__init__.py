@@ -25,7 +25,13 @@ from lineside.dataset.reading import read_dataset
 from lineside.dataset.splitting import MIN_IMAGES, fingerprint, split_photos
 from lineside.dataset.tensors import load_tensors
 from lineside.dataset.types import Dataset, Notice, Photo, with_notices
-from lineside.dataset.walking import GROUPS_FILE, MAX_LABELS, SUFFIXES, check_label
+from lineside.dataset.walking import (
+    GROUPS_FILE,
+    MAX_LABELS,
+    SUFFIXES,
+    check_label,
+    set_aside_folder,
+)
 
 __all__ = [
     "GROUPS_FILE",
@@ -45,6 +51,7 @@ __all__ = [
     "merge",
     "read_dataset",
     "read_groups",
+    "set_aside_folder",
     "split_photos",
     "with_notices",
     "write_groups",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from lineside.dataset.types import Dataset, Notice
-from lineside.dataset.walking import GROUPS_FILE
+from lineside.dataset.walking import GROUPS_FILE, set_aside_folder
 from lineside.errors import DatasetError
 from lineside.files import read_file, write_file
 
@@ -132,6 +132,7 @@ def _from_file(path: Path, dataset: Dataset) -> Grouping:
     rows = _rows(path)
     there = {photo.file for photo in dataset.photos}
     left_out = {file for notice in dataset.notices for file in notice.files}
+    aside = set_aside_folder(dataset.root)
     of: dict[str, str] = {}
     for line, (file, group) in rows:
         if file in of:
@@ -140,7 +141,7 @@ def _from_file(path: Path, dataset: Dataset) -> Grouping:
         if not group:
             msg = f"{path}, line {line}: {file!r} has no group; name one, or take the line out"
             raise DatasetError(msg)
-        if file not in there | left_out:
+        if file not in there and file not in left_out and not (aside / file).is_file():
             msg = (
                 f"{path}, line {line}: {file!r} is not in {dataset.root}; paths begin with the "
                 "label, such as ok/0001.jpg: correct it, or take the line out"

@@ -83,6 +83,12 @@ def label_folders(root: Path) -> set[str]:
     }
 
 
+def set_aside_folder(root: Path) -> Path:
+    """The folder beside the data that takes what was moved out of it."""
+    real = root.resolve()
+    return real.with_name(f"{real.name}.set-aside")
+
+
 def is_inside(path: Path, real_root: Path) -> bool:
     """Whether `path`, links followed, lies in `real_root`, a folder that is no link."""
     return path.resolve().is_relative_to(real_root)

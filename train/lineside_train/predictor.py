@@ -54,6 +54,18 @@ class RunPredictor:
         """
         return predict(self._network, tensors)
 
+    def embedding(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """What the last layer decides by.
+
+        Args:
+            tensors: uint8, n x height x width x channels.
+
+        Returns:
+            float32, n x f.
+        """
+        inner = self._network.get_layer("logits").input
+        return predict(load_keras().Model(self._network.inputs[0], inner), tensors)
+
 
 def open_run_predictor(path: Path) -> RunPredictor:
     """Open a run folder and load its model.

@@ -31,7 +31,9 @@ class Item(Struct, frozen=True):
     captions: list[str]
     """A few words for each file."""
     score: float | None = None
-    """How strong the evidence is, 0 to 1; what it means is in the finding's text."""
+    """0 to 1: of twins how alike they are, of a doubtful label how far it is believed."""
+    says: str = ""
+    """Of a doubtful label: the one that it looks like."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -21,8 +21,8 @@ SAMPLE: Final = 1000
 
 TREES: Final = 50
 
-LEFT_OUT: Final = frozenset({"near_duplicates", "few"})
-"""What is no reason to speak up before a training."""
+NOTED: Final = frozenset({"odd_sizes"})
+"""What is said before a training though it is no warning."""
 
 
 def quick(dataset: Dataset, rows: Sequence[SplitRow], grouping: Grouping) -> list[Notice]:
@@ -50,7 +50,7 @@ def quick(dataset: Dataset, rows: Sequence[SplitRow], grouping: Grouping) -> lis
     some = _sample(looks)
     fewer = looks.of(some)
     findings += border_shortcut(fewer, unit[some], trees=TREES) + file_shortcuts(fewer, unit[some])
-    return [one.as_notice() for one in findings if one.kind not in LEFT_OUT]
+    return [one.as_notice() for one in findings if one.level == "warning" or one.kind in NOTED]
 
 
 def _sample(looks: Looks) -> npt.NDArray[np.int64]:

@@ -11,13 +11,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lineside_train.data.findings import Finding
+from lineside_train.data.findings import Finding, Level
 from lineside_train.data.folds import Judged, cross_validate
 from lineside_train.data.looks import Looks
 
 TREES: Final = 100
-LARGE: Final = 0.2
-"""A shortcut goes this share of the way from guessing to perfect at least, surely."""
+LARGE: Final = 0.5
+"""A shortcut that surely goes this share of the way from guessing to perfect is a warning."""
+
+SMALL: Final = 0.25
+"""One that goes this share is a note."""
 
 _WORDS: Final = {
     "size": "size of the picture",
@@ -39,14 +42,15 @@ def border_shortcut(
         trees: of the classifier.
     """
     judged = cross_validate(looks.borders, looks.truth, unit, trees=trees)
-    if judged is None or not _is_large(judged):
+    level = None if judged is None else _level(judged)
+    if judged is None or level is None:
         return []
     accuracy, sure = judged.balanced_accuracy()
     compared = f"; the whole picture: {whole.balanced_accuracy()[0]:.2f}" if whole else ""
     return [
         Finding(
             kind="border_shortcut",
-            level="warning",
+            level=level,
             title="The border gives the label away",
             message=(
                 f"the border of the picture alone tells the label with a balanced accuracy of "
@@ -91,13 +95,14 @@ def _trait(looks: Looks, unit: npt.NDArray[np.int64], kind: str, texts: list[str
     else:
         features = np.unique(texts, return_inverse=True)[1].reshape(-1, 1).astype(np.float64)
     judged = cross_validate(features, looks.truth, unit, trees=TREES)
-    if judged is None or not _is_large(judged):
+    level = None if judged is None else _level(judged)
+    if judged is None or level is None:
         return []
     accuracy, sure = judged.balanced_accuracy()
     return [
         Finding(
             kind=f"{kind}_shortcut",
-            level="warning",
+            level=level,
             title=f"The {_WORDS[kind]} gives the label away",
             message=(
                 f"the {_WORDS[kind]} alone tells the label with a balanced accuracy of "
@@ -120,9 +125,12 @@ def _trait(looks: Looks, unit: npt.NDArray[np.int64], kind: str, texts: list[str
     ]
 
 
-def _is_large(judged: Judged) -> bool:
-    sure = judged.balanced_accuracy()[1]
-    return sure - judged.chance >= LARGE * (1 - judged.chance)
+def _level(judged: Judged) -> Level | None:
+    """How much of the way from guessing to perfect is surely gone; None: too little to speak of."""
+    gone = (judged.balanced_accuracy()[1] - judged.chance) / (1 - judged.chance)
+    if gone >= LARGE:
+        return "warning"
+    return "note" if gone >= SMALL else None
 
 
 def _said(looks: Looks, texts: list[str]) -> str:

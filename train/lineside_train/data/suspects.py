@@ -15,6 +15,11 @@ from lineside_train.data.looks import Looks
 
 TREES: Final = 300
 NEIGHBOURS: Final = 3
+MORE: Final = 2.0
+"""Times that the other label must be more probable than the given one. Measured with a twentieth of
+the labels of two data sets changed: a third of what is listed then is wrong instead of
+a quarter, and nearly as many of the wrong ones are in it."""
+
 USABLE: Final = 1.3
 """A classifier below this many times chance knows too little to doubt a label."""
 
@@ -58,7 +63,7 @@ def find_suspects(
         title="Labels to look at again",
         message=(
             f"{counted(len(items), 'label')} may be wrong, the first is the most doubtful: "
-            f"{items[0].files[0]!r} looks more like {items[0].captions[0].rsplit(': ', 1)[-1]}"
+            f"{items[0].files[0]!r} looks more like {items[0].says!r}"
         ),
         advice="Look at them from the top, and stop when most of what you see is right.",
         evidence=evidence,
@@ -95,6 +100,7 @@ def _issues(judged: Judged) -> list[tuple[int, float]]:
             judged.truth, probabilities, filter_by="both", n_jobs=1
         )
         believed = ranking.get_label_quality_scores(judged.truth, probabilities)
+    doubted &= probabilities.max(axis=1) >= MORE * believed
     order = np.flatnonzero(doubted)[np.argsort(believed[doubted], kind="stable")]
     return [(int(k), round(float(believed[k]), 4)) for k in order]
 
@@ -112,10 +118,11 @@ def _item(
     return Item(
         [looks.files[k] for k in (row, *near)],
         [
-            f"is {looks.labels[looks.truth[row]]}, looks like: {said}",
-            *(f"neighbour: {looks.labels[looks.truth[k]]}" for k in near),
+            f"is {looks.labels[looks.truth[row]]}, looks like {said}",
+            *(f"alike: {looks.labels[looks.truth[k]]}" for k in near),
         ],
         score,
+        said,
     )
 
 
