@@ -17,6 +17,12 @@ FOLDS: Final = 5
 LEAST: Final = 3
 """Units (images, with their near duplicates) that a label needs to take part."""
 
+MAX_CELLS: Final = 50_000_000
+"""Trees x images x labels at most: as many numbers a forest holds in memory, about. There are
+fewer trees where there are very many images and labels."""
+
+MIN_TREES: Final = 10
+
 SURE: Final = 2.576
 """Standard deviations of a normal distribution: 99 % of it lies within."""
 
@@ -92,7 +98,7 @@ def cross_validate(
         features: n x f.
         truth: n: index of the label.
         unit: n: images of the same unit are never on both sides.
-        trees: how many of them.
+        trees: how many of them, where memory allows it.
 
     Returns:
         None where fewer than two labels have enough images.
@@ -108,6 +114,7 @@ def cross_validate(
     ensemble: Any = require("sklearn.ensemble", extra="train")
     folds = min(FOLDS, *(counts[k] for k in kept))
     folding = selection.StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    trees = max(MIN_TREES, min(trees, MAX_CELLS // (len(rows) * len(kept))))
     for learned, asked in folding.split(rows, said, unit[rows]):
         classifier = ensemble.ExtraTreesClassifier(
             trees, min_samples_leaf=2, class_weight="balanced", n_jobs=-1, random_state=0

@@ -24,6 +24,9 @@ TREES: Final = 50
 NOTED: Final = frozenset({"odd_sizes"})
 """What is said before a training though it is no warning."""
 
+LEFT_OUT: Final = frozenset({"few"})
+"""What is not: the images of each label are counted there anyway."""
+
 
 def quick(dataset: Dataset, rows: Sequence[SplitRow], grouping: Grouping) -> list[Notice]:
     """What a person should know before the training: see `lineside data check` for all of it.
@@ -50,7 +53,8 @@ def quick(dataset: Dataset, rows: Sequence[SplitRow], grouping: Grouping) -> lis
     some = _sample(looks)
     fewer = looks.of(some)
     findings += border_shortcut(fewer, unit[some], trees=TREES) + file_shortcuts(fewer, unit[some])
-    return [one.as_notice() for one in findings if one.level == "warning" or one.kind in NOTED]
+    spoken = (one for one in findings if one.level == "warning" or one.kind in NOTED)
+    return [one.as_notice() for one in spoken if one.kind not in LEFT_OUT]
 
 
 def _sample(looks: Looks) -> npt.NDArray[np.int64]:
