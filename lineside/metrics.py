@@ -190,25 +190,53 @@ def verdict_figures(
         bad = logits.argmax(axis=1) != truth
     else:
         bad = np.array([not labels[k].good for k in truth])
-    escapes = int(np.sum(bad & (verdicts == "ok")))
-    false_rejects = int(np.sum(~bad & (verdicts == "ng")))
-    review = int(np.sum(verdicts == "review"))
-    rates = {
-        "escape_rate": (escapes, int(bad.sum())),
-        "false_reject_rate": (false_rejects, int((~bad).sum())),
-        "review_rate": (review, len(truth)),
-    }
-    return VerdictFigures(
+    return _rated(
         images=len(truth),
         ok=int(np.sum(verdicts == "ok")),
         ng=int(np.sum(verdicts == "ng")),
-        review=review,
+        review=int(np.sum(verdicts == "review")),
         no_read=int(np.sum(verdicts == "no_read")),
         bad_parts=int(bad.sum()),
-        escapes=escapes,
-        false_rejects=false_rejects,
-        escape_rate=escapes / int(bad.sum()) if bad.any() else None,
-        false_reject_rate=false_rejects / int((~bad).sum()) if not bad.all() else None,
-        review_rate=review / len(truth),
+        escapes=int(np.sum(bad & (verdicts == "ok"))),
+        false_rejects=int(np.sum(~bad & (verdicts == "ng"))),
+    )
+
+
+def pooled_verdicts(parts: Sequence[VerdictFigures]) -> VerdictFigures:
+    """Figures of several sets of images together; at least one.
+
+    Args:
+        parts: of each set, with whatever limits were in force there.
+    """
+
+    def total(name: str) -> int:
+        return sum(getattr(one, name) for one in parts)
+
+    return _rated(
+        images=total("images"),
+        ok=total("ok"),
+        ng=total("ng"),
+        review=total("review"),
+        no_read=total("no_read"),
+        bad_parts=total("bad_parts"),
+        escapes=total("escapes"),
+        false_rejects=total("false_rejects"),
+    )
+
+
+def _rated(**counts: int) -> VerdictFigures:
+    """The rates that follow from the counts, and how far they may be off."""
+    images, bad = counts["images"], counts["bad_parts"]
+    rates = {
+        "escape_rate": (counts["escapes"], bad),
+        "false_reject_rate": (counts["false_rejects"], images - bad),
+        "review_rate": (counts["review"], images),
+    }
+    shares = {name: count / of if of else None for name, (count, of) in rates.items()}
+    return VerdictFigures(
+        **counts,
+        escape_rate=shares["escape_rate"],
+        false_reject_rate=shares["false_reject_rate"],
+        review_rate=counts["review"] / images,
         intervals={name: list(share_interval(*rate)) for name, rate in rates.items() if rate[1]},
     )

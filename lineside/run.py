@@ -25,7 +25,7 @@ from lineside.files import new_folder, write_file
 from lineside.image import Preprocess
 from lineside.limit_rules import LimitRules
 from lineside.manifest import DecisionSpec, Label, Sha256
-from lineside.metrics import VerdictFigures
+from lineside.metrics import Figures, VerdictFigures
 
 SCHEMA: Final = "lineside.run/1"
 SplitPart = Literal["train", "val", "test"]
@@ -64,6 +64,37 @@ class RunInfo(Struct, frozen=True, kw_only=True):
         return options + self.limit_rules.texts()
 
 
+class CurveMetrics(Struct, frozen=True, kw_only=True):
+    """How the balanced accuracy on `val` grows with the photos to learn from."""
+
+    photos: list[int]
+    """Of each training, how many photos it had; the last one had all."""
+    balanced_accuracies: list[float]
+    """Of each training, on the same images of `val`."""
+    fitted: list[list[float]]
+    """Photos, and what the power law says they give: balanced accuracy, lower and upper end."""
+    gain: float
+    """How much balanced accuracy twice the photos are expected to add."""
+    gain_interval: list[float]
+    """Its 95 % interval."""
+
+
+class FoldMetrics(Struct, frozen=True, kw_only=True):
+    """What cross-validation found: figures of the recipe, not of the run's own model."""
+
+    folds: int
+    figures: Figures
+    """Of all answers together, each by a model that has not seen the photo."""
+    verdicts: VerdictFigures
+    """By the limits that each of these models has."""
+    balanced_accuracies: list[float]
+    """Of each fold."""
+    fold: list[int]
+    """For each image, in split.csv's order, the fold that it was asked about in, from 0."""
+    logits: list[list[float]]
+    """In the same order, divided by the temperature of the model that was asked."""
+
+
 class RunMetrics(Struct, frozen=True, kw_only=True):
     """metrics.json. Keys of `figures` are parts of the split: see `lineside.metrics.Figures`."""
 
@@ -77,6 +108,10 @@ class RunMetrics(Struct, frozen=True, kw_only=True):
     """Temperature and limits of the model as it was trained, chosen on `val`; null in old runs."""
     verdicts: VerdictFigures | None = None
     """What they would have made of the images of `test`."""
+    folds: FoldMetrics | None = None
+    """Where cross-validation was asked for."""
+    curve: CurveMetrics | None = None
+    """Where a learning curve was asked for."""
     notices: list[str] = []
     """What was odd about the images, one line each."""
 

@@ -13,6 +13,7 @@ from lineside.bundle import Bundle
 from lineside.decision import is_sorting
 from lineside.errors import InputError
 from lineside.escapes import said as escapes_said
+from lineside.intervals import said as interval_said
 from lineside.limit_rules import OPTIONS, LimitRules, limit_options
 from lineside.signature import SIGNATURE
 from lineside.topics import check_name
@@ -213,13 +214,18 @@ def _show_figures(bundle: Bundle) -> None:
     name = short_name(manifest.model.scheme)
     table = Table("on test", "original", name, box=None, pad_edge=False)
     for key in ("images", "accuracy", "balanced_accuracy", "auroc", "macro_auroc"):
-        row = [figures.get(key) for figures in (metrics.float_, metrics.quantized)]
-        if None not in row:
-            table.add_row(key.replace("_", " "), *(_number(value) for value in row))
+        both = metrics.float_, metrics.quantized
+        if None not in [figures.get(key) for figures in both]:
+            said = [
+                _number(figures[key]) + interval_said(figures["intervals"].get(key), "{:.3f}")
+                for figures in both
+            ]
+            table.add_row(key.replace("_", " "), *said)
     for key in ("ok", "ng", "review", "escapes", "false_rejects"):
         row = [figures["verdicts"][key] for figures in (metrics.float_, metrics.quantized)]
         table.add_row(key.replace("_", " "), *(_number(value) for value in row))
     Console(highlight=False).print(table)
+    click.echo("in brackets: 95 % confidence intervals")
     verdicts = metrics.quantized["verdicts"]
     if not verdicts["ok"] or not (verdicts["ng"] or manifest.decision.limits.ng is None):
         click.echo("Note: it can hardly tell good from bad; train with more photos or longer.")

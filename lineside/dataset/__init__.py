@@ -22,7 +22,7 @@ from lineside.dataset.grouping import (
     write_groups,
 )
 from lineside.dataset.reading import read_dataset
-from lineside.dataset.splitting import MIN_IMAGES, fingerprint, split_photos
+from lineside.dataset.splitting import MIN_IMAGES, fingerprint, share_photos, split_photos
 from lineside.dataset.tensors import load_tensors
 from lineside.dataset.types import Dataset, Notice, Photo, with_notices
 from lineside.dataset.walking import (
@@ -52,6 +52,7 @@ __all__ = [
     "read_dataset",
     "read_groups",
     "set_aside_folder",
+    "share_photos",
     "split_photos",
     "with_notices",
     "write_groups",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -46,29 +46,100 @@ def split_photos(
             such that no part can have an image of each label.
     """
     units = _units(photos, groups or {})
-    counts = [Counter(photo.label for photo in unit) for unit in units]
-    units_of = Counter(label for count in counts for label in count)
-    _check_enough(photos, units_of)
+    _check_enough(photos, _units_of(units))
     images = Counter(photo.label for photo in photos)
-    number = {label: k for k, label in enumerate(images)}
     quotas = np.stack([_quotas(count, fractions) for count in images.values()])
+    rows = [
+        SplitRow(photo.file, photo.sha256, PARTS[part])
+        for unit, part in _deal(units, list(images), quotas, seed)
+        for photo in unit
+    ]
+    _check_whole(rows, images)
+    return tuple(sorted(rows, key=lambda row: row.file))
+
+
+def share_photos(
+    photos: Sequence[Photo],
+    shares: Sequence[float],
+    seed: int,
+    groups: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """Divide photos into any number of parts, by the rules of `split_photos`.
+
+    Args:
+        photos: of all labels.
+        shares: of each part; they add up to 1.
+        seed: another seed deals them out in another way.
+        groups: as for `split_photos`.
+
+    Returns:
+        For each photo's file the number of its part. Each part has an image of each label.
+
+    Raises:
+        DatasetError: a label has fewer different images or groups than there are parts, or the
+            groups are such that no part can have an image of each label.
+    """
+    units = _units(photos, groups or {})
+    for label, count in _units_of(units).items():
+        if count < len(shares):
+            msg = (
+                f"the label {label!r} has {count} different images (or groups) to be divided by "
+                f"{len(shares)}: add some, or divide by {max(count, 2)} at most"
+            )
+            raise DatasetError(msg)
+    images = Counter(photo.label for photo in photos)
+    quotas = np.outer(np.array(list(images.values()), np.float64), shares)
+    part_of: dict[str, int] = {}
+    there = set()
+    for unit, part in _deal(units, list(images), quotas, seed):
+        part_of |= {photo.file: part for photo in unit}
+        there |= {(photo.label, part) for photo in unit}
+    for label in images:
+        if len([part for name, part in there if name == label]) < len(shares):
+            msg = (
+                f"images of the label {label!r} can't be divided by {len(shares)} without dividing "
+                "a group that holds several labels: make smaller groups, or another --seed"
+            )
+            raise DatasetError(msg)
+    return part_of
+
+
+def _units_of(units: Sequence[Sequence[Photo]]) -> Counter[str]:
+    """How many units hold a photo of each label."""
+    return Counter(label for unit in units for label in {photo.label for photo in unit})
+
+
+def _deal(
+    units: Sequence[Sequence[Photo]],
+    names: Sequence[str],
+    quotas: npt.NDArray[np.float64],
+    seed: int,
+) -> Iterator[tuple[Sequence[Photo], int]]:
+    """Give each unit to a part, as `split_photos` says.
+
+    Args:
+        units: photos that stay together.
+        names: the labels.
+        quotas: labels x parts: how many images each part should get.
+        seed: of the order.
+    """
+    counts = [Counter(photo.label for photo in unit) for unit in units]
+    units_of = _units_of(units)
+    number = {label: k for k, label in enumerate(names)}
     left = quotas.copy()
 
     def place(k: int) -> tuple[int, int, str]:
         rarest = min(units_of[label] for label in counts[k])
         return rarest, -len(units[k]), _shuffled(seed, min(photo.sha256 for photo in units[k]))
 
-    rows = []
     for k in sorted(range(len(units)), key=place):
         labels = [number[label] for label in counts[k]]
         held = np.fromiter(counts[k].values(), np.float64)
         missing = (left[labels] == quotas[labels]).sum(axis=0)
         lacking = (held / held.sum()) @ (left[labels] / quotas[labels])
-        part = int(np.lexsort((np.arange(len(PARTS)), -lacking, -missing))[0])
+        part = int(np.lexsort((np.arange(quotas.shape[1]), -lacking, -missing))[0])
         left[labels, part] -= held
-        rows += [SplitRow(photo.file, photo.sha256, PARTS[part]) for photo in units[k]]
-    _check_whole(rows, images)
-    return tuple(sorted(rows, key=lambda row: row.file))
+        yield units[k], part
 
 
 def _units(photos: Sequence[Photo], groups: Mapping[str, str]) -> list[list[Photo]]:

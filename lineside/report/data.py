@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lineside.image import Frame
 from lineside.manifest import DecisionSpec, Label, Parity
 from lineside.report.explanation import Explanations
+from lineside.run import CurveMetrics, FoldMetrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +173,8 @@ class ReportData:
         layers: what quantization does to each layer, in the order of the graph.
         notes: what whoever uses the model must know, a sentence each.
         explanations: why the judged model answers as it does; None where nobody can say.
+        folds: what cross-validation found; None where there was none.
+        curve: what more photos would bring; None where nobody asked.
         settings: what was asked for: key and value, for a table.
         seed: the seed of everything random; None where there is none.
         versions: of the software that made the model.
@@ -198,6 +201,8 @@ class ReportData:
     layers: Sequence[LayerError] = ()
     notes: Sequence[str] = ()
     explanations: Explanations | None = None
+    folds: FoldMetrics | None = None
+    curve: CurveMetrics | None = None
     settings: Sequence[tuple[str, str]] = ()
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -99,7 +99,7 @@ _SIZE: Final = (4.6, 3.3)  # inches; at 72 points an inch about the width of a p
 
 
 @contextmanager
-def _figure(size: tuple[float, float] = _SIZE) -> Iterator[Any]:
+def figure_of_report(size: tuple[float, float] = _SIZE) -> Iterator[Any]:
     """A figure of the report's look, whatever the person's own matplotlib settings are."""
     matplotlib = require("matplotlib", extra="report")
     figures = require("matplotlib.figure", extra="report")
@@ -134,7 +134,12 @@ def _figure(size: tuple[float, float] = _SIZE) -> Iterator[Any]:
         yield figure
 
 
-def _svg(figure: Any, name: str, alt: str) -> str:  # noqa: ANN401 - a matplotlib Figure
+def colour_of(name: str) -> str:
+    """What stands for a colour of the page's style in a plot."""
+    return _STAND_IN[name]
+
+
+def svg_of(figure: Any, name: str, alt: str) -> str:  # noqa: ANN401 - a matplotlib Figure
     """The figure as an `svg` element for the middle of an HTML page."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -157,7 +162,7 @@ def _svg(figure: Any, name: str, alt: str) -> str:  # noqa: ANN401 - a matplotli
     return head + svg[svg.index(">") + 1 :]
 
 
-def _draw(axes: Any, x: Floats, y: Floats, look: Look, **how: str) -> None:  # noqa: ANN401
+def draw(axes: Any, x: Floats, y: Floats, look: Look, **how: str) -> None:  # noqa: ANN401
     """Draw a line in matplotlib `axes`."""
     # matplotlib counts dashes in line widths, SVG in units of the picture.
     lengths = tuple(float(part) / look.width for part in look.dashes.split())
@@ -215,15 +220,15 @@ def roc_plot(
         marks: limits.
         words: what the x and the y axis say.
     """
-    with _figure() as figure:
+    with figure_of_report() as figure:
         axes = figure.add_subplot()
         diagonal = np.array([0.0, 1.0])
-        _draw(axes, diagonal, diagonal, Look("line", "2 2", 1.2))
+        draw(axes, diagonal, diagonal, Look("line", "2 2", 1.2))
         for one, look in lines:
-            _draw(axes, one.false_alarms, one.caught, look)
+            draw(axes, one.false_alarms, one.caught, look)
         _mark_limits(axes, marks, side="below right")
         _unit_square(axes, words)
-        return _svg(figure, name, alt)
+        return svg_of(figure, name, alt)
 
 
 def precision_recall_plot(
@@ -234,13 +239,13 @@ def precision_recall_plot(
     words: tuple[str, str],
 ) -> str:
     """Precision/recall curves; arguments as for `roc_plot`."""
-    with _figure() as figure:
+    with figure_of_report() as figure:
         axes = figure.add_subplot()
         for one, look in lines:
-            _draw(axes, one.recall, one.precision, look, drawstyle="steps-post")
+            draw(axes, one.recall, one.precision, look, drawstyle="steps-post")
         _mark_limits(axes, marks, side="below left")
         _unit_square(axes, words)
-        return _svg(figure, name, alt)
+        return svg_of(figure, name, alt)
 
 
 def histogram_plot(
@@ -259,7 +264,7 @@ def histogram_plot(
         limits: to draw.
         x_label: what the score is called.
     """
-    with _figure((4.6, 3.6)) as figure:
+    with figure_of_report((4.6, 3.6)) as figure:
         both = figure.subplots(2, 1, sharex=True)
         edges = np.linspace(0.0, 1.0, BINS + 1)
         looks = (
@@ -280,7 +285,7 @@ def histogram_plot(
         both[0].tick_params(axis="x", length=0)
         both[1].set_xlabel(x_label)
         _name_limits(both[0], limits)
-        return _svg(figure, name, alt)
+        return svg_of(figure, name, alt)
 
 
 def _square_root(values: Floats) -> Floats:
@@ -331,14 +336,14 @@ def coverage_plot(
         right: share of right answers among them.
         marks: limits.
     """
-    with _figure() as figure:
+    with figure_of_report() as figure:
         axes = figure.add_subplot()
-        _draw(axes, answered, right, JUDGED)
+        draw(axes, answered, right, JUDGED)
         _mark_limits(axes, marks, side="above right")
         _unit_square(
             axes, ("share of images answered, the surest first", "right answers among them")
         )
-        return _svg(figure, name, alt)
+        return svg_of(figure, name, alt)
 
 
 def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str, str]) -> str:
@@ -350,13 +355,13 @@ def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str,
         bars: the bins that hold an image.
         words: what the x and the upper y axis say.
     """
-    with _figure((4.6, 4.4)) as figure:
+    with figure_of_report((4.6, 4.4)) as figure:
         # Constrained layout leaves the upper axes next to nothing here, for some bins.
         figure.set_layout_engine("none")
         place = {"left": 0.15, "right": 0.98, "top": 0.98, "bottom": 0.12, "hspace": 0.12}
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw=place)
         diagonal = np.array([0.0, 1.0])
-        _draw(upper, diagonal, diagonal, Look("other", "2 2", 1.2))
+        draw(upper, diagonal, diagonal, Look("other", "2 2", 1.2))
         colour = _STAND_IN["accent"]
         x, y = np.array([bar.point for bar in bars]).T
         upper.vlines(x, *np.array([bar.interval for bar in bars]).T, color=colour, linewidth=1.2)
@@ -374,7 +379,7 @@ def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str,
         lower.set_ylim(0, highest * 1.1)
         lower.set_yticks(_square_root_ticks(highest, apart=0.25))
         lower.grid(visible=False, axis="x")
-        return _svg(figure, name, alt)
+        return svg_of(figure, name, alt)
 
 
 def history_plot(name: str, alt: str, lines: Sequence[tuple[Sequence[float], Look]]) -> str:
@@ -385,11 +390,11 @@ def history_plot(name: str, alt: str, lines: Sequence[tuple[Sequence[float], Loo
         alt: what the plot shows, in words.
         lines: one value for each epoch.
     """
-    with _figure((4.6, 2.6)) as figure:
+    with figure_of_report((4.6, 2.6)) as figure:
         axes = figure.add_subplot()
         for values, look in lines:
             epochs = np.arange(1.0, len(values) + 1)
-            _draw(axes, epochs, np.asarray(values), look, marker="o" if len(values) == 1 else "")
+            draw(axes, epochs, np.asarray(values), look, marker="o" if len(values) == 1 else "")
         axes.set_xlabel("epoch")
         axes.locator_params(axis="x", integer=True)
-        return _svg(figure, name, alt)
+        return svg_of(figure, name, alt)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lineside.decision import is_sorting
 from lineside.metrics import figures
-from lineside.report import charts, conversion, gallery, reliability, summary
+from lineside.report import charts, conversion, gallery, recipe, reliability, summary
 from lineside.report.analysis import Judged, differences, judge, limits_of, outcomes
 from lineside.report.data import ReportData
 from lineside.report.pages import render_page
@@ -35,6 +35,10 @@ def render_report(data: ReportData) -> str:
         "limits": limits_of(data.decision),
         "costs": summary.costs(data.decision) if data.decision else "",
         "escapes": summary.escapes(data),
+        "folds": data.folds,
+        "fold_cards": list(recipe.fold_cards(data.folds, data.labels)) if data.folds else [],
+        "learning": recipe.curve_chart(data.curve) if data.curve else None,
+        "learning_said": recipe.curve_said(data.curve) if data.curve else "",
         "parts": _counts(data),
         "history": list(charts.history_charts(data.history)),
         "measured": _measured(data) if len(data.files) else None,

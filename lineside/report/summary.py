@@ -149,7 +149,7 @@ def _names(names: list[str]) -> str:
     return f"{', '.join(names[:5])} and {len(names) - 5} other labels"
 
 
-def _range(interval: Sequence[float]) -> str:
+def interval_text(interval: Sequence[float]) -> str:
     """`2.1 to 6.7 %`."""
     low, high = interval
     return f"{100 * low:.1f} to {percent(high)}"
@@ -185,12 +185,18 @@ def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
         what = "image" if sorting else "bad part"
         ending = "wrong and yet sure" if sorting else "passed as ok"
         note = f"{count} of {counted(of, what)} {ending}"
-        yield Card("Escapes", percent(count / of), note, "ng", _range(share_interval(count, of)))
+        yield Card(
+            "Escapes", percent(count / of), note, "ng", interval_text(share_interval(count, of))
+        )
     if good and not sorting:
         count = len(ends.false_rejects)
         note = f"{count} of {counted(good, 'good part')} stopped"
         yield Card(
-            "False rejects", percent(count / good), note, "ng", _range(share_interval(count, good))
+            "False rejects",
+            percent(count / good),
+            note,
+            "ng",
+            interval_text(share_interval(count, good)),
         )
     if limits_of(data.decision):
         count = len(ends.review)
@@ -199,14 +205,14 @@ def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
             percent(count / images),
             f"{count} of {counted(images, 'part')}",
             "review",
-            _range(share_interval(count, images)),
+            interval_text(share_interval(count, images)),
         )
-    accuracy = f"accuracy {percent(main.accuracy)}, {_range(main.intervals['accuracy'])}"
+    accuracy = f"accuracy {percent(main.accuracy)} ({interval_text(main.intervals['accuracy'])})"
     yield Card(
         "Balanced accuracy",
         percent(main.balanced_accuracy),
         f"{accuracy}; by the most probable label",
-        interval=_range(main.intervals["balanced_accuracy"]),
+        interval=interval_text(main.intervals["balanced_accuracy"]),
     )
     if main.area is not None and main.area_interval is not None:
         name = "AUROC" if main.auroc is not None else "Mean AUROC of the labels"

@@ -214,6 +214,18 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--resume", is_flag=True, help="Go on with a training into --out that died, if there is one."
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(3, 20),
+    metavar="K",
+    help="Train K models besides, each without a K-th of the photos, and ask each about these: "
+    "figures of the recipe on all photos, for small data sets. Takes K times as long.",
+)
+@click.option(
+    "--curve",
+    is_flag=True,
+    help="Train with a quarter and a half of the photos besides, twice each: do more photos help?",
+)
 @limit_options
 def train(
     data: Path,
@@ -231,6 +243,7 @@ def train(
     if good and sort:
         msg = "--good and --sort contradict each other: when sorting, no label means a bad part"
         raise click.UsageError(msg)
+    folds, curve = options.pop("folds"), options.pop("curve")
     rules = LimitRules(**{name: options.pop(name) for name in OPTIONS})
     if sort:
         check_sorting(rules)
@@ -254,6 +267,8 @@ def train(
         rules=rules,
         cache=None if cache == Path("none") else cache or default_cache(),
         resume=resume,
+        folds=folds,
+        curve=curve,
     )
     check_out(out, data)
     material = gather(task)

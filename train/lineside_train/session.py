@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,15 @@ from lineside.run import (
     write_run,
 )
 from lineside_train.backend import versions
+from lineside_train.besides import Besides, measure_besides
 from lineside_train.cache import cached_tensors
+from lineside_train.curve import plan_curve
 from lineside_train.data import quick
 from lineside_train.explain import Explainer, Photos
 from lineside_train.fitting.examples import Examples, Rows, predict
 from lineside_train.fitting.fit import Control, Trained, train_network
 from lineside_train.fitting.progress import Ended
+from lineside_train.folds import Fold, plan_folds
 from lineside_train.options import TrainOptions
 from lineside_train.reduction import settle_reduction
 from lineside_train.split import choose_split
@@ -69,6 +72,8 @@ class Task:
         groups: a `file,group` file or a pattern; None: the data folder's groups.csv, if any.
         cache: where decoded photos are kept; None: nowhere.
         resume: go on with a training into `out` that did not end.
+        folds: how many models to train besides, to cross-validate; None: none.
+        curve: whether to train with fewer photos besides, to see if more would help.
     """
 
     data: Path
@@ -81,6 +86,8 @@ class Task:
     groups: str | None = None
     cache: Path | None = None
     resume: bool = False
+    folds: int | None = None
+    curve: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ class Material:
     labels: tuple[Label, ...]
     rows: tuple[SplitRow, ...]
     preprocess: Preprocess
+    folds: tuple[Fold, ...] = ()
+    subsets: tuple[npt.NDArray[np.int64], ...] = ()
 
     def part(self, part: SplitPart) -> tuple[SplitRow, ...]:
         """The images of one part of the split."""
@@ -171,7 +180,15 @@ def gather(task: Task) -> Material:
     colour = task.options.colour or ("gray" if dataset.gray else "rgb")
     spec = Preprocess(resize=task.options.resize, colour=colour)
     dataset, decode_by = settle_reduction(dataset, spec, task.options)
-    return Material(dataset, labels, rows, msgspec.structs.replace(spec, decode=decode_by))
+    train = [row for row in rows if row.part == "train"]
+    return Material(
+        dataset,
+        labels,
+        rows,
+        msgspec.structs.replace(spec, decode=decode_by),
+        plan_folds(rows, task.folds, task.options.seed, grouping.of) if task.folds else (),
+        plan_curve(train, task.options.seed, grouping.of) if task.curve else (),
+    )
 
 
 def train_run(task: Task, material: Material) -> Outcome:
@@ -194,7 +211,10 @@ def train_run(task: Task, material: Material) -> Outcome:
             trained = train_network(
                 examples["train"], examples["val"], len(material.labels), task.options, control
             )
-        outcome = _measure(task, material, trained, examples)
+            besides = measure_besides(task, material, trained, tensors, control.stop)
+        outcome = _measure(task, material, trained, examples, besides)
+        if control.stop.is_set():
+            outcome = replace(outcome, ended="stopped")
     run = outcome.run
     with working("Writing the report"):
         why = _explanations(task, material, trained, examples, run.metrics)
@@ -235,7 +255,11 @@ def _identity(task: Task, material: Material) -> dict[str, Any]:
 
 
 def _measure(
-    task: Task, material: Material, trained: Trained, examples: dict[SplitPart, Examples]
+    task: Task,
+    material: Material,
+    trained: Trained,
+    examples: dict[SplitPart, Examples],
+    besides: Besides,
 ) -> Outcome:
     """Measure what was trained, and write the run."""
     logits = {part: predict(trained.network, examples[part].tensors) for part in PARTS}
@@ -255,7 +279,10 @@ def _measure(
         parameters=trained.network.count_params(),
         decision=decision,
         verdicts=verdict_figures(material.truth("test"), logits["test"], material.labels, decision),
+        folds=besides.folds,
+        curve=besides.curve,
         notices=[
+            *besides.notices,
             *([trained.notice] if trained.notice else []),
             *(notice.message for notice in material.dataset.notices),
         ],
@@ -313,6 +340,8 @@ def _report(
         history=metrics.history,
         notices=metrics.notices,
         explanations=why,
+        folds=metrics.folds,
+        curve=metrics.curve,
         settings=info.option_texts(),
         seed=info.seed,
         versions=info.versions,

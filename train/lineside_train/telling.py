@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lineside.decision import is_sorting
 from lineside.escapes import said as escapes_said
 from lineside.intervals import said as interval_said
+from lineside.report.recipe import curve_said
 
 if TYPE_CHECKING:
     from lineside.metrics import Figures, VerdictFigures
@@ -25,7 +26,14 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
     yield f"  test  {_figures(outcome.figures['test'], intervals=True)}"
     if metrics.verdicts is not None:
         yield f"  test  {_verdicts(metrics.verdicts, sorting=is_sorting(run.info.labels))}"
+    if metrics.folds is not None:
+        folds, sorting = metrics.folds, is_sorting(run.info.labels)
+        yield f"  {folds.folds} folds, all {folds.figures.images} images: figures of the recipe"
+        yield f"        {_figures(folds.figures, intervals=True)}"
+        yield f"        {_verdicts(folds.verdicts, sorting=sorting)}"
     yield "        in brackets: 95 % confidence intervals"
+    if metrics.curve is not None:
+        yield f"photos: {curve_said(metrics.curve)}"
     yield from _limits(run)
     yield f"Run:    {run.path}"
     yield f"Report: {run.path / 'report.html'}"

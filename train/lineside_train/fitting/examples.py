@@ -31,7 +31,7 @@ class Images(Protocol):
 class Rows:
     """Some rows of an array: `Images`, none of which is read before it is asked for."""
 
-    def __init__(self, tensors: Tensors, rows: npt.NDArray[np.int64]) -> None:
+    def __init__(self, tensors: Images, rows: npt.NDArray[np.int64]) -> None:
         self._tensors = tensors
         self._rows = rows
 
