@@ -42,7 +42,7 @@ MANY: Final = 0.3
 _BLOCK: Final = 1024
 _EVIDENCE: Final = (
     "By a perceptual hash and a comparison at 32 x 32 pixels: saved again, scaled, brighter or a "
-    "moment later is found; turned, mirrored or cut is not."
+    "moment later is found; turned, mirrored or cut is not. A small defect is not seen at that size."
 )
 
 
@@ -151,7 +151,10 @@ def twin_findings(
                     f"labels (first: {looks.files[one.first]!r} and {looks.files[one.second]!r})"
                     + doubt
                 ),
-                advice="Look at both: one of them may be in the wrong folder.",
+                advice=(
+                    "Look at both: one of them may be in the wrong folder. If a small defect is all "
+                    "that sets them apart, all is well; then keep them together (--write-groups)."
+                ),
                 evidence=_EVIDENCE,
                 items=[_pair(looks, twin, {}) for twin in across],
                 values={"pairs": len(across)},
