@@ -42,7 +42,8 @@ MANY: Final = 0.3
 _BLOCK: Final = 1024
 _EVIDENCE: Final = (
     "By a perceptual hash and a comparison at 32 x 32 pixels: saved again, scaled, brighter or a "
-    "moment later is found; turned, mirrored or cut is not. A small defect is not seen at that size."
+    "moment later is found; turned, mirrored or cut is not. A small defect is not seen at this "
+    "size."
 )
 
 
@@ -152,8 +153,8 @@ def twin_findings(
                     + doubt
                 ),
                 advice=(
-                    "Look at both: one of them may be in the wrong folder. If a small defect is all "
-                    "that sets them apart, all is well; then keep them together (--write-groups)."
+                    "Look at both: one of them may be in the wrong folder. If a small defect is "
+                    "all that sets them apart, all is well: keep them together (--write-groups)."
                 ),
                 evidence=_EVIDENCE,
                 items=[_pair(looks, twin, {}) for twin in across],
