@@ -26,6 +26,7 @@ from lineside.image import Preprocess
 from lineside.limit_rules import LimitRules
 from lineside.manifest import DecisionSpec, Label, Sha256
 from lineside.metrics import Figures, VerdictFigures
+from lineside.search import Search
 
 SCHEMA: Final = "lineside.run/1"
 SplitPart = Literal["train", "val", "test"]
@@ -112,6 +113,8 @@ class RunMetrics(Struct, frozen=True, kw_only=True):
     """Where cross-validation was asked for."""
     curve: CurveMetrics | None = None
     """Where a learning curve was asked for."""
+    search: Search | None = None
+    """Where the model was searched for."""
     notices: list[str] = []
     """What was odd about the images, one line each."""
 

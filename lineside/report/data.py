@@ -14,6 +14,7 @@ from lineside.image import Frame
 from lineside.manifest import DecisionSpec, Label, Parity
 from lineside.report.explanation import Explanations
 from lineside.run import CurveMetrics, FoldMetrics
+from lineside.search import Search
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +176,7 @@ class ReportData:
         explanations: why the judged model answers as it does; None where nobody can say.
         folds: what cross-validation found; None where there was none.
         curve: what more photos would bring; None where nobody asked.
+        search: what else was trained to find the model; None where it was not searched for.
         settings: what was asked for: key and value, for a table.
         seed: the seed of everything random; None where there is none.
         versions: of the software that made the model.
@@ -203,6 +205,7 @@ class ReportData:
     explanations: Explanations | None = None
     folds: FoldMetrics | None = None
     curve: CurveMetrics | None = None
+    search: Search | None = None
     settings: Sequence[tuple[str, str]] = ()
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

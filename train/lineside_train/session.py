@@ -40,6 +40,7 @@ from lineside.run import (
     write_report,
     write_run,
 )
+from lineside.search import Search
 from lineside_train.backend import versions
 from lineside_train.besides import Besides, measure_besides
 from lineside_train.cache import cached_tensors
@@ -205,21 +206,35 @@ def train_run(task: Task, material: Material) -> Outcome:
     size = (task.options.image_size, task.options.image_size)
     tensors = cached_tensors(task.data, material.rows, material.preprocess, size, task.cache)
     examples = {part: material.examples(part, tensors) for part in PARTS}
-    with under_way(task.out, _identity(task, material), resume=task.resume) as checkpoint:
+    with under_way(task.out, identity(task, material), resume=task.resume) as checkpoint:
         control = Control(checkpoint)
         with stop_on_interrupt(control.stop):
             trained = train_network(
                 examples["train"], examples["val"], len(material.labels), task.options, control
             )
             besides = measure_besides(task, material, trained, tensors, control.stop)
-        outcome = _measure(task, material, trained, examples, besides)
+        outcome = measure(task, material, trained, examples, besides)
         if control.stop.is_set():
             outcome = replace(outcome, ended="stopped")
-    run = outcome.run
+    report_run(task, material, trained, examples, outcome.run)
+    return outcome
+
+
+def report_run(
+    task: Task,
+    material: Material,
+    trained: Trained,
+    examples: dict[SplitPart, Examples],
+    run: Run,
+) -> None:
+    """Add the report to a run that is written.
+
+    Raises:
+        StorageError: the disk is full or can't be written; the run is whole without it.
+    """
     with working("Writing the report"):
         why = _explanations(task, material, trained, examples, run.metrics)
         write_report(run, render_report(_report(task, material, run.info, run.metrics, why)))
-    return outcome
 
 
 def _explanations(
@@ -243,7 +258,7 @@ def _explanations(
     return explainer.explanations
 
 
-def _identity(task: Task, material: Material) -> dict[str, Any]:
+def identity(task: Task, material: Material) -> dict[str, Any]:
     """What must be the same for a training to go on."""
     options: dict[str, Any] = msgspec.to_builtins(task.options)
     return options | {
@@ -254,14 +269,27 @@ def _identity(task: Task, material: Material) -> dict[str, Any]:
     }
 
 
-def _measure(
+def measure(
     task: Task,
     material: Material,
     trained: Trained,
     examples: dict[SplitPart, Examples],
     besides: Besides,
+    search: Search | None = None,
 ) -> Outcome:
-    """Measure what was trained, and write the run."""
+    """Measure what was trained, and write the run.
+
+    Args:
+        task: what was asked for.
+        material: the photos.
+        trained: the run's model.
+        examples: of each part of the split.
+        besides: what other trainings say.
+        search: how it was found, if it was searched for.
+
+    Raises:
+        StorageError: the run can't be written.
+    """
     logits = {part: predict(trained.network, examples[part].tensors) for part in PARTS}
     found = {part: figures(material.truth(part), logits[part], material.labels) for part in PARTS}
     info = _info(task, material, trained)
@@ -281,6 +309,7 @@ def _measure(
         verdicts=verdict_figures(material.truth("test"), logits["test"], material.labels, decision),
         folds=besides.folds,
         curve=besides.curve,
+        search=search,
         notices=[
             *besides.notices,
             *([trained.notice] if trained.notice else []),
@@ -342,6 +371,7 @@ def _report(
         explanations=why,
         folds=metrics.folds,
         curve=metrics.curve,
+        search=metrics.search,
         settings=info.option_texts(),
         seed=info.seed,
         versions=info.versions,
