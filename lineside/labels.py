@@ -11,6 +11,9 @@ from lineside.manifest import Label
 KNOWN_AS_GOOD: Final = frozenset({"ok", "good", "normal", "functional"})
 """Labels that mean a good part where nothing else was said, in any case."""
 
+MAX_LISTED: Final = 20
+"""Labels that an error lists."""
+
 
 def mark_labels(names: Sequence[str], good: Collection[str], *, sort: bool) -> tuple[Label, ...]:
     """Say of each label whether it means a good part.
@@ -23,7 +26,9 @@ def mark_labels(names: Sequence[str], good: Collection[str], *, sort: bool) -> t
     Raises:
         DatasetError: a label in `good` is not there, or none or all of them mean a good part.
     """
-    listed = ", ".join(map(repr, names))
+    listed = ", ".join(map(repr, names[:MAX_LISTED]))
+    if len(names) > MAX_LISTED:
+        listed += f" and {len(names) - MAX_LISTED} more"
     for name in good:
         if name not in names:
             msg = f"--good {name!r} is none of the labels: {listed}"

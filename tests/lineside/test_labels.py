@@ -51,3 +51,10 @@ def test_a_good_label_that_is_not_there_is_named() -> None:
 def test_labels_that_are_all_good_are_refused(good: tuple[str, ...]) -> None:
     with pytest.raises(DatasetError, match="all of the labels 'good', 'ok' mean a good part: name"):
         mark_labels(["good", "ok"], good, sort=False)
+
+
+def test_a_thousand_labels_are_not_all_listed() -> None:
+    with pytest.raises(DatasetError) as refused:
+        mark_labels([f"l{k}" for k in range(1000)], (), sort=False)
+    assert "'l18', 'l19' and 980 more is known to mean a good part" in str(refused.value)
+    assert len(str(refused.value)) < 400

@@ -24,6 +24,9 @@ from lineside_train.options import (
 if TYPE_CHECKING:
     from lineside_train.session import Material
 
+MAX_LISTED: Final = 20
+"""Labels that are listed with their images."""
+
 MAX_NOTICES: Final = 20
 """Lines of notices that are printed; all of them are in metrics.json and in the report."""
 
@@ -318,5 +321,7 @@ def _say_material(material: Material) -> None:
         + (f", decoded at 1/{reduce} of its size" if reduce > 1 else "")
     )
     for part, counts in material.counts().items():
-        listed = ", ".join(f"{count} {name!r}" for name, count in counts.items())
+        listed = ", ".join(f"{n} {name!r}" for name, n in list(counts.items())[:MAX_LISTED])
+        if len(counts) > MAX_LISTED:
+            listed += f" and {len(counts) - MAX_LISTED} more labels"
         click.echo(f"  {part:5} {sum(counts.values()):6}: {listed}")
