@@ -27,6 +27,7 @@ from lineside.image import Frame
 from lineside.run import encode_split
 from lineside_train.data import quick
 from lineside_train.data.command import data
+from lineside_train.data.looks import look_at
 from tests.support.command import lineside
 from tests.support.photos import change, read
 
@@ -197,3 +198,20 @@ def test_ordinary_cells_train_without_a_word_of_shortcuts(cells: Path) -> None:
     dataset = read_dataset(cells)
     kinds = {one.kind for one in quick(dataset, split_photos(dataset.photos, 0), NO_GROUPS)}
     assert kinds <= {"leak", "near_conflicts"}
+
+
+def test_a_photo_that_vanishes_meanwhile_is_named(folder: Path) -> None:
+    dataset = read_dataset(folder)
+    (folder / dataset.photos[3].file).unlink()
+    with pytest.raises(DatasetError) as error:
+        look_at(dataset)
+    assert str(error.value).startswith(f"{dataset.photos[3].file!r} can't be read from {folder}")
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_the_smallest_folders(folder: Path, images: int) -> None:
+    for label in ("defective", "functional"):
+        for path in sorted((folder / label).iterdir())[images:]:
+            path.unlink()
+    found = findings(check(folder))
+    assert set(found) == ({"few", "label_suspects"} if images == 3 else {"few", "split"})

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lineside.dataset import Dataset
 from lineside.dataset.threads import in_threads
+from lineside.errors import DatasetError
 from lineside.extras import require
 from lineside.image import MAX_PIXELS, Decode, Frame, Preprocess, decode, largest_reduction
 
@@ -92,7 +93,7 @@ def look_at(dataset: Dataset, *, features: bool = True) -> Looks:
         features: whether those of the whole picture are wanted; they take longest.
 
     Raises:
-        OSError: a file can't be read any more.
+        DatasetError: a file can't be read any more.
         ImageError: a file is no picture any more.
     """
     # JPEGs are decoded at a fraction of their size where enough is left.
@@ -118,7 +119,11 @@ def look_at(dataset: Dataset, *, features: bool = True) -> Looks:
 
 def _look(root: Path, file: str, how: Decode, *, whole: bool) -> _Look:
     cv2 = require("cv2", extra="runtime")
-    data = (root / file).read_bytes()
+    try:
+        data = (root / file).read_bytes()
+    except OSError as error:
+        msg = f"{file!r} can't be read from {root} ({error.strerror}): is somebody changing it?"
+        raise DatasetError(msg) from error
     frame = decode(data, how, name=repr(file))
     size, traits = _header(data, (frame.shape[0], frame.shape[1]))
     small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

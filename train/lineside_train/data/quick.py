@@ -40,7 +40,7 @@ def quick(dataset: Dataset, rows: Sequence[SplitRow], grouping: Grouping) -> lis
         grouping: which of them belong together.
 
     Raises:
-        OSError: a file can't be read any more.
+        DatasetError: a file can't be read any more.
         ImageError: a file is no picture any more.
     """
     looks = look_at(dataset, features=False)
