@@ -94,6 +94,8 @@ class FoldMetrics(Struct, frozen=True, kw_only=True):
     """For each image, in split.csv's order, the fold that it was asked about in, from 0."""
     logits: list[list[float]]
     """In the same order, divided by the temperature of the model that was asked."""
+    doubted: list[int] = []
+    """Places in split.csv of images whose label is probably wrong, the least believed first."""
 
 
 class RunMetrics(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lineside.image import Frame
 from lineside.manifest import DecisionSpec, Label, Parity
-from lineside.report.explanation import Explanations
+from lineside.report.explanation import Culprit, Explanations
 from lineside.run import CurveMetrics, FoldMetrics
 from lineside.search import Search
 
@@ -176,6 +176,7 @@ class ReportData:
         explanations: why the judged model answers as it does; None where nobody can say.
         folds: what cross-validation found; None where there was none.
         curve: what more photos would bring; None where nobody asked.
+        doubted: images whose label cross-validation does not believe, the least believed first.
         search: what else was trained to find the model; None where it was not searched for.
         settings: what was asked for: key and value, for a table.
         seed: the seed of everything random; None where there is none.
@@ -205,6 +206,7 @@ class ReportData:
     explanations: Explanations | None = None
     folds: FoldMetrics | None = None
     curve: CurveMetrics | None = None
+    doubted: Sequence[Culprit] = ()
     search: Search | None = None
     settings: Sequence[tuple[str, str]] = ()
     seed: int | None = None

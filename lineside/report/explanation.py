@@ -27,11 +27,13 @@ class Culprit:
         file: its name, as the report's `load_frame` takes it.
         label: what it was taught as.
         times: how many of the wrong and unsure answers it is among the worst for; 0: not counted.
+        called: what a model that has not seen it calls it; empty where none was asked.
     """
 
     file: str
     label: str
     times: int = 0
+    called: str = ""
 
 
 @dataclass(frozen=True, eq=False)

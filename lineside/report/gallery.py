@@ -29,6 +29,9 @@ MISTAKES_EACH: Final = 12
 LISTED: Final = 200
 """Mistakes of one kind that are only named, at most."""
 
+DOUBTED: Final = 16
+"""Pictures of images with a doubtful label at most."""
+
 FLIPS_LISTED: Final = 20
 """Images that two models judge differently, at most."""
 
@@ -68,12 +71,14 @@ class CulpritTile:
         file: its name.
         label: what it was taught as.
         times: for how many answers; 0: not counted.
+        called: what it is called by who has not seen it; empty: nobody was asked.
         picture: None where it can't be had.
     """
 
     file: str
     label: str
     times: int
+    called: str
     picture: Thumbnail | None
 
 
@@ -194,6 +199,8 @@ def _heat(explanation: Explanation | None) -> Thumbnail | None:
 def culprit_tiles(data: ReportData, culprits: Sequence[Culprit]) -> list[CulpritTile]:
     """What is shown of some training images."""
     return [
-        CulpritTile(one.file, one.label, one.times, thumbnail(data.load_frame, one.file))
+        CulpritTile(
+            one.file, one.label, one.times, one.called, thumbnail(data.load_frame, one.file)
+        )
         for one in culprits
     ]

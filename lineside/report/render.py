@@ -37,6 +37,7 @@ def render_report(data: ReportData) -> str:
         "escapes": summary.escapes(data),
         "folds": data.folds,
         "fold_cards": list(recipe.fold_cards(data.folds, data.labels)) if data.folds else [],
+        "doubted": gallery.culprit_tiles(data, data.doubted[: gallery.DOUBTED]),
         "learning": recipe.curve_chart(data.curve) if data.curve else None,
         "learning_said": recipe.curve_said(data.curve) if data.curve else "",
         "parts": _counts(data),

@@ -11,16 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineside.decision import softmax
 from lineside.errors import DatasetError
-from lineside.metrics import figures
-from lineside.run import SplitRow, open_run
+from lineside.manifest import DecisionSpec, Label, LimitSpec
+from lineside.metrics import figures, verdict_figures
+from lineside.run import FoldMetrics, SplitRow, open_run
 from lineside_train.besides import measure_besides
+from lineside_train.data.suspects import doubted_labels
 from lineside_train.fitting.fit import Trained
-from lineside_train.folds import plan_folds
+from lineside_train.folds import doubted_images, plan_folds
 from lineside_train.networks import build_network
 from lineside_train.options import TrainOptions
 from lineside_train.session import Task, gather, train_run
 from lineside_train.telling import outcome_lines
+
+LABELS = (Label(name="b", good=False), Label(name="a", good=True))
+DECISION = DecisionSpec(
+    score="p_not_good", temperature=1.0, limits=LimitSpec(review=0.3, ng=0.6), chosen_on="val"
+)
 
 
 def some_rows(counts: dict[str, int]) -> list[SplitRow]:
@@ -143,3 +151,30 @@ def test_what_was_stopped_has_no_figures(cells: Path, tmp_path: Path) -> None:
         "the learning curve was stopped before its end: there are no figures of it",
         "the cross-validation was stopped before its end: there are no figures of it",
     )
+
+
+def test_wrong_labels_are_doubted() -> None:
+    """Answers that are right in nine of ten cases; of 200 labels 10 are wrong."""
+    random = np.random.default_rng(0)
+    truth = random.integers(2, size=200)
+    logits = np.where(np.eye(2)[truth] > 0, 2.0, -2.0) + random.normal(0, 1.0, (200, 2))
+    wrong = random.choice(200, 10, replace=False)
+    given = truth.copy()
+    given[wrong] = 1 - given[wrong]
+    rows = [SplitRow(f"{'ba'[label]}/{n}.png", f"{n:064}", "test") for n, label in enumerate(given)]
+    metrics = FoldMetrics(
+        folds=3,
+        figures=figures(given, logits, LABELS),
+        verdicts=verdict_figures(given, logits, LABELS, DECISION),
+        balanced_accuracies=[0.9] * 3,
+        fold=[0] * 200,
+        logits=logits.tolist(),
+        doubted=[place for place, _ in doubted_labels(given, softmax(logits))],
+    )
+    found = set(metrics.doubted)
+    assert len(found & set(wrong.tolist())) >= 8
+    assert len(found) <= 16
+    shown = doubted_images(metrics, rows, LABELS)
+    assert [one.file for one in shown] == [rows[place].file for place in metrics.doubted]
+    assert all({one.label, one.called} == {"a", "b"} for one in shown)
+    assert doubted_images(None, rows, LABELS) == []

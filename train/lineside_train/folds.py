@@ -12,7 +12,8 @@ the photos; that the k models share most of their training photos is in no inter
 2004).
 
 The k models are each on a scale of their own. So the logits are divided by each one's temperature,
-and each one's limits, chosen on its `val`, give its verdicts.
+and each one's limits, chosen on its `val`, give its verdicts. What they say of photos that they
+have not seen also shows which labels are probably wrong (confident learning, by cleanlab).
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.dataset import Photo, share_photos
+from lineside.decision import softmax
 from lineside.limit_rules import LimitRules
 from lineside.limits import choose_decision
 from lineside.manifest import Label
 from lineside.metrics import VerdictFigures, figures, pooled_verdicts, verdict_figures
+from lineside.report import Culprit
 from lineside.run import FoldMetrics, SplitRow
+from lineside_train.data.suspects import doubted_labels
 from lineside_train.fitting.examples import Examples, Rows, predict
 from lineside_train.fitting.fit import Control, train_network
 from lineside_train.options import TrainOptions
@@ -146,6 +150,7 @@ def cross_validate(
         balanced_accuracies=[one.balanced_accuracy for one in each],
         fold=number_of.tolist(),
         logits=logits.tolist(),
+        doubted=[place for place, _ in doubted_labels(examples.truth, softmax(logits))],
     )
 
 
@@ -170,3 +175,22 @@ def _answer(
 def chosen(examples: Examples, rows: Indices) -> Examples:
     """Some of the examples, none of which is read before it is asked for."""
     return Examples(Rows(examples.tensors, rows), examples.truth[rows])
+
+
+def doubted_images(
+    found: FoldMetrics | None, rows: Sequence[SplitRow], labels: Sequence[Label]
+) -> list[Culprit]:
+    """The images whose label the folds do not believe, for the report; none without folds.
+
+    Args:
+        found: what the folds found.
+        rows: all photos.
+        labels: in the order of the logits.
+    """
+    if found is None:
+        return []
+    called = np.array(found.logits).argmax(axis=1)
+    return [
+        Culprit(rows[place].file, rows[place].label, called=labels[int(called[place])].name)
+        for place in found.doubted
+    ]

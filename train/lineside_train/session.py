@@ -50,7 +50,7 @@ from lineside_train.explain import Explainer, Photos
 from lineside_train.fitting.examples import Examples, Rows, predict
 from lineside_train.fitting.fit import Control, Trained, train_network
 from lineside_train.fitting.progress import Ended
-from lineside_train.folds import Fold, plan_folds
+from lineside_train.folds import Fold, doubted_images, plan_folds
 from lineside_train.options import TrainOptions
 from lineside_train.reduction import settle_reduction
 from lineside_train.split import choose_split
@@ -371,6 +371,7 @@ def _report(
         explanations=why,
         folds=metrics.folds,
         curve=metrics.curve,
+        doubted=doubted_images(metrics.folds, material.rows, material.labels),
         search=metrics.search,
         settings=info.option_texts(),
         seed=info.seed,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lineside.metrics import figures, pooled_verdicts, verdict_figures
-from lineside.report import render_report
+from lineside.report import Culprit, render_report
 from lineside.run import CurveMetrics, FoldMetrics
 from tests.lineside.report.page import Page
 from tests.lineside.report.scored import DECISION, Scored, report_of
@@ -40,6 +40,17 @@ def test_folds_come_with_what_they_mean(scored: Scored, folds: FoldMetrics) -> N
     assert f"Escapes {rate:.1f} % ({low:.1f} to {high:.1f} %) {verdicts.escapes} of" in head
     low, high = found.intervals["auroc"]
     assert f"AUROC {found.auroc:.3f} ({low:.3f} to {high:.3f}) all folds together" in head
+
+
+def test_doubted_labels_are_shown(scored: Scored) -> None:
+    doubted = [Culprit(file, "functional", called="defective") for file in scored.files[:20]]
+    page = Page(render_report(report_of(scored, doubted=doubted)))
+    said = page.said("doubted")
+    assert "Labels that are probably wrong: 20" in said
+    assert "The least believed 16 are shown" in said
+    assert f"functional, called defective{scored.files[0]} " in said
+    assert scored.files[15] in said
+    assert scored.files[16] not in said
 
 
 def test_without_folds_and_curve_nothing_is_said_of_them(scored: Scored) -> None:

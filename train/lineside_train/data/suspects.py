@@ -53,7 +53,7 @@ def find_suspects(
     )
     if sure < min(USABLE * judged.chance, (1 + judged.chance) / 2):
         return [_unable(judged, accuracy)], judged
-    ranked = _issues(judged)
+    ranked = doubted_labels(judged.truth, judged.probabilities)
     if not ranked:
         return [], judged
     items = [_item(looks, features, judged, k, score) for k, score in ranked]
@@ -87,19 +87,27 @@ def _unable(judged: Judged, accuracy: float) -> Finding:
     )
 
 
-def _issues(judged: Judged) -> list[tuple[int, float]]:
-    """Positions in `judged` of the labels in doubt, and how far each is believed, lowest first."""
+def doubted_labels(
+    truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
+) -> list[tuple[int, float]]:
+    """Which labels are in doubt, and how far each is believed, lowest first.
+
+    Args:
+        truth: n, index of the given label.
+        probabilities: n x labels, said by who has not learned from the image.
+
+    Returns:
+        Positions and probabilities.
+    """
     # It looks for TensorFlow and others, some of which complain as they are imported.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         filtering: Any = require("cleanlab.filter", extra="train")
         ranking: Any = require("cleanlab.rank", extra="train")
-        probabilities = np.clip(judged.probabilities, 1e-6, None)
+        probabilities = np.clip(probabilities, 1e-6, None)
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-        doubted = filtering.find_label_issues(
-            judged.truth, probabilities, filter_by="both", n_jobs=1
-        )
-        believed = ranking.get_label_quality_scores(judged.truth, probabilities)
+        doubted = filtering.find_label_issues(truth, probabilities, filter_by="both", n_jobs=1)
+        believed = ranking.get_label_quality_scores(truth, probabilities)
     doubted &= probabilities.max(axis=1) >= MORE * believed
     order = np.flatnonzero(doubted)[np.argsort(believed[doubted], kind="stable")]
     return [(int(k), round(float(believed[k]), 4)) for k in order]
