@@ -162,8 +162,7 @@ def main() -> None:
         body.append(f"| {name} | {found[0]['parameters']:,.0f} | {' | '.join(cells)} |")
     body += [
         "",
-        f"Deitsch et al., VGG19: {PAPER}. Medians of {wanted.splits} splits, "
-        "and from where to where.",
+        f"Deitsch et al., VGG19: {PAPER}. Medians, and from where to where.",
     ]
     write_section("elpv", "Solar cells, as published", "python bench/elpv.py", "\n".join(body))
 

@@ -45,6 +45,12 @@ def load_keras() -> Any:  # noqa: ANN401 - Keras ships no types
     return keras
 
 
+def accelerators() -> list[str]:
+    """The GPUs and TPUs that Keras' backend has found, by name; empty: it trains on the CPU."""
+    devices = load_keras().distribution.list_devices()
+    return [device for device in devices if not device.startswith("cpu")]
+
+
 def versions() -> dict[str, str]:
     """The versions of what a trained model depends on."""
     import platform

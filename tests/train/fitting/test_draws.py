@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lineside.dataset import load_tensors
+from lineside.image import Preprocess
 from lineside_train.backend import load_keras
-from lineside_train.fitting.changes import changes
-from lineside_train.fitting.draws import Draws
+from lineside_train.fitting.changes import changed, changes
+from lineside_train.fitting.draws import Draw, Draws
 from lineside_train.options import TrainOptions
 
 pytestmark = pytest.mark.train
 
 
-def changed(pixels: np.ndarray, *, epoch: int = 0, **options: object) -> np.ndarray:
-    """One batch of all pixels, in their own order."""
-    draws = Draws(
-        len(pixels), pixels.shape[1:3], TrainOptions(**{"batch_size": len(pixels)} | options)
-    )
-    draw = draws.draw(epoch, 0)
-    found = load_keras().ops.convert_to_numpy(changes()()(draw.inputs(pixels)))
-    return np.asarray(found[np.argsort(draw.chosen)])
+Change = Callable[..., np.ndarray]
+
+
+def inside(draw: Draw, pixels: np.ndarray) -> np.ndarray:
+    """As on an accelerator, in the compiled step."""
+    return np.asarray(load_keras().ops.convert_to_numpy(changes()()(draw.inputs(pixels))))
+
+
+@pytest.fixture(params=[inside, changed], ids=["inside", "beside"])
+def change(request: pytest.FixtureRequest) -> Change:
+    """Changes all pixels in one batch, in either way, and gives them in their own order."""
+
+    def change(pixels: np.ndarray, *, epoch: int = 0, **options: object) -> np.ndarray:
+        how = TrainOptions(**{"batch_size": len(pixels)} | options)
+        draw = Draws(len(pixels), pixels.shape[1:3], how).draw(epoch, 0)
+        found: np.ndarray = request.param(draw, pixels)
+        return found[np.argsort(draw.chosen)]
+
+    return change
 
 
 @pytest.fixture
@@ -55,20 +71,20 @@ def test_a_batch_does_not_depend_on_what_was_drawn_before() -> None:
 
 
 @pytest.mark.parametrize("level", ["light", "strong"])
-def test_augmentation_keeps_shape_and_range(level: str, pixels: np.ndarray) -> None:
-    found = changed(pixels, augment=level, flip="both")
+def test_augmentation_keeps_shape_and_range(change: Change, level: str, pixels: np.ndarray) -> None:
+    found = change(pixels, augment=level, flip="both")
     assert (found.shape, found.dtype) == (pixels.shape, np.float32)
     assert found.min() >= 0
     assert found.max() <= 255
     assert not np.allclose(found, pixels)
 
 
-def test_strong_changes_more_than_light() -> None:
+def test_strong_changes_more_than_light(change: Change) -> None:
     y, x = np.mgrid[0:64, 0:64]
     smooth = (128 + 100 * np.sin(x / 5) * np.cos(y / 7)).astype(np.uint8)
     pixels = np.repeat(smooth[np.newaxis, ..., np.newaxis], 40, axis=0)
     light, strong = (
-        np.abs(changed(pixels, augment=level) - pixels).mean() for level in ("light", "strong")
+        np.abs(change(pixels, augment=level) - pixels).mean() for level in ("light", "strong")
     )
     assert 0 < light < strong
 
@@ -77,9 +93,9 @@ def test_strong_changes_more_than_light() -> None:
     ("flip", "axes"), [("horizontal", [(), (1,)]), ("both", [(), (0,), (1,), (0, 1)])]
 )
 def test_flips_mirror_and_do_nothing_else(
-    flip: str, axes: list[tuple[int, ...]], pixels: np.ndarray
+    change: Change, pixels: np.ndarray, flip: str, axes: list[tuple[int, ...]]
 ) -> None:
-    found = changed(pixels, augment="none", flip=flip)
+    found = change(pixels, augment="none", flip=flip)
     seen = set()
     for before, after in zip(pixels, found, strict=True):
         (how,) = [axis for axis in axes if np.allclose(np.flip(before, axis), after, atol=0.1)]
@@ -87,27 +103,46 @@ def test_flips_mirror_and_do_nothing_else(
     assert seen == set(axes)
 
 
-def test_what_is_turned_out_of_the_picture_is_filled_with_its_mirror_image() -> None:
-    found = changed(np.full((40, 16, 16, 1), 77, np.uint8), augment="strong")
+def test_what_is_turned_out_of_the_picture_is_filled_with_its_mirror_image(change: Change) -> None:
+    found = change(np.full((40, 16, 16, 1), 77, np.uint8), augment="strong")
     assert np.allclose(found, 77, atol=0.1)
 
 
-def test_another_seed_or_epoch_changes_other_things(pixels: np.ndarray) -> None:
+def test_another_seed_or_epoch_changes_other_things(change: Change, pixels: np.ndarray) -> None:
     how = {"augment": "strong", "flip": "both"}
-    found = changed(pixels, **how)
-    assert np.array_equal(found, changed(pixels, **how))
-    assert not np.allclose(found, changed(pixels, **how, seed=1))
-    assert not np.allclose(found, changed(pixels, **how, epoch=1))
+    found = change(pixels, **how)
+    assert np.array_equal(found, change(pixels, **how))
+    assert not np.allclose(found, change(pixels, **how, seed=1))
+    assert not np.allclose(found, change(pixels, **how, epoch=1))
 
 
+@pytest.mark.parametrize("way", [inside, changed])
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])
-def test_labels_are_mixed_as_the_pixels_are(mix: str) -> None:
+def test_labels_are_mixed_as_the_pixels_are(mix: str, way: Change) -> None:
     truth = np.arange(80) % 2
     flat = np.broadcast_to((truth * 200)[:, None, None, None], (80, 16, 16, 1)).astype(np.uint8)
     draw = Draws(80, (16, 16), TrainOptions(batch_size=80, augment="none", mix=mix)).draw(0, 0)
-    found = load_keras().ops.convert_to_numpy(changes()()(draw.inputs(flat)))
+    found = way(draw, flat)
     targets = draw.targets(truth, 2)
     assert np.allclose(targets.sum(axis=1), 1)
     assert np.allclose(found.mean(axis=(1, 2, 3)), 200 * targets[:, 1], atol=0.01)
     mixed = (targets > 0.001).all(axis=1)
     assert 20 < mixed.sum() < 60  # half of the partners have the same label
+
+
+@pytest.mark.parametrize("mix", ["none", "mixup", "cutmix"])
+def test_both_ways_change_a_photo_alike(cells: Path, mix: str) -> None:
+    files = sorted(cells.rglob("*.png"))[:16]
+    photos = load_tensors(
+        cells,
+        [file.relative_to(cells).as_posix() for file in files],
+        Preprocess(colour="rgb"),
+        (96, 96),
+        what="Reading",
+    )
+    how = TrainOptions(augment="strong", flip="both", mix=mix)
+    draw = Draws(16, (96, 96), how).draw(0, 0)
+    difference = np.abs(inside(draw, photos) - changed(draw, photos))
+    # OpenCV rounds: to grey levels, and positions to 1/32 of a pixel.
+    assert difference.mean() < 0.4
+    assert difference.max() < 10

@@ -1,11 +1,53 @@
-"""The layer that changes images as they were drawn: a part of the training, never of the model."""
+"""Images, changed as they were drawn: a part of the training, never of the model.
+
+On an accelerator a layer does it inside the compiled step. On a CPU OpenCV does it beside the
+training, ten times as quick as the backends' own kernels; it works in whole grey levels and in
+32nds of a pixel, and is the same otherwise.
+"""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
+import numpy as np
+
+from lineside.extras import require
 from lineside_train.backend import load_keras
+from lineside_train.fitting.draws import Draw, Floats
+from lineside_train.fitting.examples import Images
+
+
+def changed(draw: Draw, images: Images) -> Floats:
+    """The images of a batch, changed, on the CPU.
+
+    Args:
+        draw: which images, and how.
+        images: all of them.
+
+    Returns:
+        float32, n x height x width x channels, 0 to 255.
+    """
+    cv2 = require("cv2", extra="runtime")
+    pixels = images[draw.chosen]
+    if draw.affine is not None:
+        height, width = pixels.shape[1:3]
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        moved = np.empty_like(pixels)
+        for source, rows, target in zip(pixels, draw.affine, moved, strict=True):
+            matrix = rows[:6].reshape(2, 3)
+            target[...] = cv2.warpAffine(
+                source, matrix, (width, height), flags=how, borderMode=cv2.BORDER_REFLECT
+            ).reshape(target.shape)
+        pixels = moved
+    found = pixels.astype(np.float32)
+    if draw.contrast is not None:
+        mean = found.mean(axis=(1, 2), keepdims=True)
+        found = np.clip((found - mean) * draw.contrast + mean, 0.0, 255.0, dtype=np.float32)
+    if draw.mix is not None:
+        others = found[draw.mix.partner]
+        found = others + (found - others) * draw.mix.kept
+    return found
 
 
 @functools.cache
@@ -24,8 +66,6 @@ def changes() -> Any:  # noqa: ANN401 - a class, but its base is loaded late
 
         def __init__(self) -> None:
             super().__init__(dtype="float32", autocast=False)
-            # TensorFlow's kernel for affine transformations has no form for XLA.
-            self.supports_jit = keras.backend.backend() != "tensorflow"
 
         def call(self, given: dict[str, Any]) -> Any:  # noqa: ANN401
             """Change a batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from lineside.decision import softmax
 from lineside_train.backend import load_keras
 from lineside_train.fitting.checkpoint import Checkpoint
 from lineside_train.fitting.examples import Examples, predict
-from lineside_train.fitting.progress import Progress
+from lineside_train.fitting.progress import Progress, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +64,13 @@ class Ending:
         patience: epochs to go on without a lower loss on val.
         steps: in one epoch.
         stop: once set, it ends after the batch.
+        enough: asked after each epoch whether it shall end.
     """
 
     patience: int
     steps: int
     stop: threading.Event
+    enough: Callable[[State], bool]
 
 
 class _Epochs:
@@ -124,6 +127,8 @@ class _Epochs:
         self._judge.keep_if_best(self._progress, logs["val_loss"])
         if epochs - state.best_epoch >= self._ending.patience:
             state.ended = "no better"
+        elif self._ending.enough(state):
+            state.ended = "given up"
 
 
 def epoch_callback(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 from lineside.errors import TrainError
 from lineside.extras import quiet_native
 from lineside.progress import working
-from lineside_train.backend import load_keras
+from lineside_train.backend import accelerators, load_keras
 from lineside_train.fitting.checkpoint import Checkpoint
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.epochs import Ending, Judge, epoch_callback
 from lineside_train.fitting.examples import Examples
 from lineside_train.fitting.probe import fit_head
-from lineside_train.fitting.progress import Ended, Progress
+from lineside_train.fitting.progress import Ended, Progress, State
 from lineside_train.fitting.trainee import make_batches, make_trainee
 from lineside_train.networks import build_network
 from lineside_train.options import TrainOptions
@@ -31,10 +32,12 @@ class Control:
     Attributes:
         checkpoint: where the state is kept between epochs, and what is there is gone on from.
         stop: once set, the training ends after the batch, with the best weights so far.
+        enough: asked after each epoch, with how many there may be, whether the training shall end.
     """
 
     checkpoint: Checkpoint | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    enough: Callable[[State, int], bool] = lambda _state, _epochs: False
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,8 @@ def train_network(
     if options.balance:
         weights = len(train.truth) / (labels * np.bincount(train.truth, minlength=labels))
     judge = Judge(network, val, weights)
-    trainee = make_trainee(network, draws, epochs)
+    inside = bool(accelerators())
+    trainee = make_trainee(network, draws, epochs, inside=inside)
     progress = control.checkpoint.load(trainee) if control.checkpoint else None
     if progress is None:
         progress = Progress()
@@ -102,10 +106,15 @@ def train_network(
                 fit_head(network, train, val)
                 judge.keep_if_best(progress, judge.figures()["val_loss"])
     if progress.state.ended is None:
-        ending = Ending(options.total_patience(epochs), draws.steps, control.stop)
+        ending = Ending(
+            options.total_patience(epochs),
+            draws.steps,
+            control.stop,
+            lambda state: control.enough(state, epochs),
+        )
         with epoch_progress(epochs, draws.steps, done=progress.epochs) as shown:
             trainee.fit(
-                make_batches(train, weights, draws, first=progress.epochs),
+                make_batches(train, weights, draws, first=progress.epochs, inside=inside),
                 shuffle=False,  # they come shuffled
                 initial_epoch=progress.epochs,
                 epochs=epochs,

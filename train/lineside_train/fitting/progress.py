@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct, field
 
-Ended = Literal["all", "no better", "stopped", "not finite"]
+Ended = Literal["all", "no better", "stopped", "not finite", "given up"]
 """Why a training ended: all epochs are done; val got no better; somebody stopped it; the loss
-is no number any more."""
+is no number any more; who started it has seen enough."""
 
 Weights = list[npt.NDArray[np.generic]]
 

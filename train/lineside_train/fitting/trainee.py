@@ -9,7 +9,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from lineside_train.backend import load_keras
-from lineside_train.fitting.changes import changes
+from lineside_train.fitting.changes import changed, changes
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.examples import Examples
 from lineside_train.options import TrainOptions
@@ -19,31 +19,50 @@ WEIGHT_DECAY: Final = 0.02
 MOMENTUM: Final = 0.9
 
 
-def make_trainee(network: Any, draws: Draws, epochs: int) -> Any:  # noqa: ANN401 - Keras has no types
-    """A compiled model of the network with the changes before it; they share the weights.
+def make_trainee(network: Any, draws: Draws, epochs: int, *, inside: bool) -> Any:  # noqa: ANN401
+    """A compiled model that shares the network's weights.
 
     Args:
         network: takes float32 pixels, gives logits.
         draws: says which changes there are.
         epochs: how many there will be, which the learning rate follows.
+        inside: whether images are changed inside it: it takes `Draw.inputs` then, and else images
+            that are changed already.
     """
     keras = load_keras()
-    height, width, channels = network.input_shape[1:]
-    sample = draws.draw(0, 0).inputs(np.empty((draws.images, height, width, channels), np.uint8))
-    given = {
-        name: keras.Input(value.shape[1:], dtype=str(value.dtype), name=name)
-        for name, value in sample.items()
-    }
-    trainee = keras.Model(given, network(changes()()(given)), name="trainee")
-    options = draws.options
-    trainee.compile(
-        _optimizer(options, draws.steps, epochs),
+    given, pixels = network.input, network.input
+    if inside:
+        height, width, channels = network.input_shape[1:]
+        sample = draws.draw(0, 0).inputs(
+            np.empty((draws.images, height, width, channels), np.uint8)
+        )
+        given = {
+            name: keras.Input(value.shape[1:], dtype=str(value.dtype), name=name)
+            for name, value in sample.items()
+        }
+        pixels = changes()()(given)
+    trainee = keras.Model(given, network(pixels), name="trainee")
+    compile_trainee(trainee, draws.options, draws.steps, epochs)
+    return trainee
+
+
+def compile_trainee(model: Any, options: TrainOptions, steps: int, epochs: int) -> None:  # noqa: ANN401
+    """Compile a model that gives logits, for targets that are probabilities of the labels.
+
+    Args:
+        model: of Keras.
+        options: the loss and the optimizer.
+        steps: batches in one epoch.
+        epochs: how many there will be.
+    """
+    model.compile(
+        _optimizer(options, steps, epochs),
         _loss(options),
         weighted_metrics=["accuracy"],
-        # On a CPU, TensorFlow's own kernels train these networks about twice as fast as XLA's.
-        jit_compile=keras.backend.backend() == "jax",
+        # TensorFlow's kernel for affine transformations has no form for XLA; and on a CPU its own
+        # kernels train these networks about twice as fast as XLA's.
+        jit_compile=load_keras().backend.backend() == "jax",
     )
-    return trainee
 
 
 def _loss(options: TrainOptions) -> Any:  # noqa: ANN401
@@ -86,7 +105,7 @@ def _optimizer(options: TrainOptions, steps: int, epochs: int) -> Any:  # noqa: 
 
 
 def make_batches(
-    train: Examples, weights: npt.NDArray[np.float64], draws: Draws, first: int
+    train: Examples, weights: npt.NDArray[np.float64], draws: Draws, *, first: int, inside: bool
 ) -> Any:  # noqa: ANN401
     """The batches of a training, epoch by epoch: a `keras.utils.PyDataset`.
 
@@ -95,6 +114,7 @@ def make_batches(
         weights: of each label, so that each counts the same.
         draws: which images, and how they are changed.
         first: the first epoch, counted from 0.
+        inside: as of `make_trainee`.
     """
     keras = load_keras()
 
@@ -108,10 +128,11 @@ def make_batches(
         def __len__(self) -> int:
             return draws.steps
 
-        def __getitem__(self, index: int) -> tuple[dict[str, Any], Any, Any]:
+        def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
             draw = draws.draw(self.epoch, index)
             targets = draw.targets(train.truth, len(weights))
-            return draw.inputs(train.tensors), targets, targets @ weights
+            given = draw.inputs(train.tensors) if inside else changed(draw, train.tensors)
+            return given, targets, targets @ weights
 
         @override
         def on_epoch_end(self) -> None:
