@@ -95,7 +95,7 @@ class FoldMetrics(Struct, frozen=True, kw_only=True):
     logits: list[list[float]]
     """In the same order, divided by the temperature of the model that was asked."""
     doubted: list[int] = []
-    """Places in split.csv of images whose label is probably wrong, the least believed first."""
+    """Places in split.csv of images whose label is in doubt, the least believed first."""
 
 
 class RunMetrics(Struct, frozen=True, kw_only=True):

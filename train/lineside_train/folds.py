@@ -13,7 +13,7 @@ the photos; that the k models share most of their training photos is in no inter
 
 The k models are each on a scale of their own. So the logits are divided by each one's temperature,
 and each one's limits, chosen on its `val`, give its verdicts. What they say of photos that they
-have not seen also shows which labels are probably wrong (confident learning, by cleanlab).
+have not seen also shows which labels to look at again (confident learning, by cleanlab).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_doubted_labels_are_shown(scored: Scored) -> None:
     doubted = [Culprit(file, "functional", called="defective") for file in scored.files[:20]]
     page = Page(render_report(report_of(scored, doubted=doubted)))
     said = page.said("doubted")
-    assert "Labels that are probably wrong: 20" in said
+    assert "Labels to look at again: 20" in said
     assert "The least believed 16 are shown" in said
     assert f"functional, called defective{scored.files[0]} " in said
     assert scored.files[15] in said
