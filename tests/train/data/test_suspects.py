@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 
 from lineside.dataset import read_dataset
+from lineside.run import open_run
 from lineside_train.data.looks import look_at
 from lineside_train.data.suspects import find_suspects
 from tests.support.command import lineside
@@ -44,14 +46,18 @@ def test_images_that_no_classifier_can_tell_apart_are_not_doubted(cells: Path) -
 
 def test_with_the_network_of_a_run(cells: Path, run_folder: Path, tmp_path: Path) -> None:
     done = lineside(
-        "data", "check", cells, "--run", run_folder, "--suspects", tmp_path / "suspects.csv"
+        *("data", "check", cells, "--run", run_folder, "--json"),
+        *("--suspects", tmp_path / "suspects.csv"),
     )
+    found = {one["kind"]: one for one in json.loads(done.stdout)["findings"]}
     with (tmp_path / "suspects.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         assert (cells / row["file"]).is_file()
         assert row["label"] == row["file"].split("/")[0] != row["looks_like"]
-    said = [line for line in done.stdout.splitlines() if "labels may be wrong" in line]
-    assert len(said) == bool(rows)
+    suspects = found["label_suspects"]
+    assert [item["files"][0] for item in suspects["items"]] == [row["file"] for row in rows]
+    learned = sum(row.part == "train" for row in open_run(run_folder).split)
+    assert f"it learned {learned} of these images with their labels" in suspects["evidence"]
     believed = [float(row["believed"]) for row in rows]
     assert believed == sorted(believed)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from lineside.dataset import Dataset, Grouping, merge, read_dataset, read_groups
 from lineside.errors import DatasetError
 from lineside.progress import working
-from lineside.run import PARTS, SplitRow
+from lineside.run import PARTS, SplitRow, open_run
 from lineside_train.data.amounts import amounts, sizes
 from lineside_train.data.findings import Finding, from_notices
 from lineside_train.data.folds import by_group, units
@@ -182,5 +182,10 @@ def _features(asked: Asked, dataset: Dataset) -> tuple[str, npt.NDArray[np.float
         return PLAIN, None
     from lineside_train.data.embedding import embed
 
-    told = f"what the network of {asked.run.name} sees (it was trained on such labels itself)"
-    return told, embed(asked.run, dataset)
+    features = embed(asked.run, dataset)
+    learned = {row.sha256 for row in open_run(asked.run).split if row.part == "train"}
+    count = sum(photo.sha256 in learned for photo in dataset.photos)
+    told = f"what the network of {asked.run.name} sees"
+    if count:
+        told += f" (it learned {count} of these images with their labels, and believes those more)"
+    return told, features

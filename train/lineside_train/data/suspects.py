@@ -82,7 +82,7 @@ def _unable(judged: Judged, accuracy: float) -> Finding:
             f"wrong labels can't be found this way: a simple classifier has a balanced accuracy of "
             f"{accuracy:.2f} only (guessing: {judged.chance:.2f})"
         ),
-        advice="Train first, then check with --run RUN: the network sees more.",
+        advice="Train first, then check with --run RUN: a network may see more.",
         values={"images": 0, "balanced_accuracy": round(accuracy, 4)},
     )
 
