@@ -102,6 +102,11 @@ def test_an_unknown_backend(folder: Path, tmp_path: Path) -> None:
         (["--width", "0"], "0.0 is not in the range 0.1<=x<=8.0"),
         (["--learning-rate", "0"], "0.0 is not in the range 0.0<x<=10.0"),
         (["--epochs", "many"], "'many' is not a valid integer"),
+        (["--escape-cost", "-1"], "the cost 'escape' must be a number above 0, got -1"),
+        (["--max-escapes", "0"], "a limit on escapes must lie above 0 and up to 1, such as 0.01"),
+        (["--sort", "--reject-cost", "2"], "--reject-cost means nothing when sorting"),
+        (["--folds", "2"], "2 is not in the range 3<=x<=20"),
+        (["--good", "fine", "--folds", "9"], "has 6 different images (or groups) to be divided by"),
     ],
 )
 def test_options_that_cannot_be_meant(
