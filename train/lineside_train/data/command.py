@@ -53,8 +53,8 @@ def data() -> None:
 @click.option(
     "--run",
     type=_PATH,
-    help="Look for wrong labels with what the network of this run sees; best one that was trained on "
-    "other photos.",
+    help="Look for wrong labels with what the network of this run sees; best one that was trained "
+    "on other photos.",
 )
 @click.option("--report", type=_PATH, metavar="FILE.html", help="Write a page with the pictures.")
 @click.option(
