@@ -20,6 +20,7 @@ from lineside_train.options import (
     Reduce,
     TrainOptions,
 )
+from lineside_train.search.options import pop_plan, search_options
 
 if TYPE_CHECKING:
     from lineside_train.session import Material
@@ -40,6 +41,7 @@ Examples:
   lineside train fruit --out runs/fruit --sort --colour rgb
   lineside train photos --out runs/fast --reduce auto
   lineside train photos --out runs/baseline --arch mlp --units 32
+  lineside train photos --out runs/best --search 20 --max-latency 1.5
 """
 
 
@@ -137,7 +139,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--epochs",
     type=click.IntRange(1, 10_000),
-    help="How often each image is seen at most.  [default: enough for 3,600 batches]",
+    help="How often each image is seen at most.  [default: enough for 3,600 batches, 1,200 with --weights]",
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
 @click.option(
@@ -229,6 +231,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     is_flag=True,
     help="Train with a quarter and a half of the photos besides, twice each: do more photos help?",
 )
+@search_options
 @limit_options
 def train(
     data: Path,
@@ -248,6 +251,7 @@ def train(
         raise click.UsageError(msg)
     folds, curve = options.pop("folds"), options.pop("curve")
     rules = LimitRules(**{name: options.pop(name) for name in OPTIONS})
+    plan = pop_plan(options)
     if sort:
         check_sorting(rules)
     _check_arch(options)
@@ -278,7 +282,12 @@ def train(
     _say_material(material)
     with working("Loading Keras"):
         load_keras()
-    outcome = train_run(task, material)
+    if plan is None:
+        outcome = train_run(task, material)
+    else:
+        from lineside_train.search.session import search_run
+
+        outcome = search_run(task, material, plan, click.echo)
     for line in outcome_lines(outcome):
         click.echo(line)
     if outcome.ended in EXIT_CODES:

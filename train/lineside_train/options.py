@@ -36,6 +36,9 @@ FINE_TUNE_RATE: Final = 0.25
 STEPS: Final = 3600
 """Batches to learn from, where no number of epochs was asked for."""
 
+FINE_TUNE_STEPS: Final = 1200
+"""The same, where trained weights are tuned: they are nearly there already."""
+
 
 class TrainOptions(Struct, frozen=True, kw_only=True):
     """How to train. None: see the property of a similar name."""
@@ -86,12 +89,13 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
         return LEARNING_RATES[self.optimizer] * gentle
 
     def total_epochs(self, steps: int) -> int:
-        """The epochs asked for, or as many as come near STEPS batches, from 16 to 200.
+        """The epochs asked for, or as many as come near STEPS batches (FINE_TUNE_STEPS), 16 to 200.
 
         Args:
             steps: batches in one epoch.
         """
-        return self.epochs or min(200, max(16, round(STEPS / steps)))
+        total = FINE_TUNE_STEPS if self.weights else STEPS
+        return self.epochs or min(200, max(16, round(total / steps)))
 
     def total_patience(self, epochs: int) -> int:
         """The patience asked for, or half of all epochs, at least 10."""
