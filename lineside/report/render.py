@@ -14,6 +14,7 @@ from lineside.report import charts, conversion, gallery, recipe, reliability, su
 from lineside.report.analysis import Judged, differences, judge, limits_of, outcomes
 from lineside.report.data import ReportData
 from lineside.report.pages import render_page
+from lineside.report.searching import searched
 from lineside.run import PARTS
 
 MANY: Final = 60
@@ -35,6 +36,7 @@ def render_report(data: ReportData) -> str:
         "limits": limits_of(data.decision),
         "costs": summary.costs(data.decision) if data.decision else "",
         "escapes": summary.escapes(data),
+        "search": searched(data.search) if data.search else None,
         "folds": data.folds,
         "fold_cards": list(recipe.fold_cards(data.folds, data.labels)) if data.folds else [],
         "doubted": gallery.culprit_tiles(data, data.doubted[: gallery.DOUBTED]),

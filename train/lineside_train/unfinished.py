@@ -7,13 +7,18 @@ import fcntl
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from lineside.errors import StorageError
 from lineside.files import storage_error, write_file
 from lineside_train.fitting.checkpoint import FILE, Checkpoint
+
+SEARCH_FILE: Final = "search.json"
+"""Holds the state of a search."""
+
+_STATES: Final = (FILE, SEARCH_FILE)
 
 
 def unfinished_folder(out: Path) -> Path:
@@ -54,14 +59,19 @@ def under_way(out: Path, identity: Mapping[str, Any], *, resume: bool) -> Iterat
             yield Checkpoint(folder)
             done = True
         finally:
-            if done or not (folder / FILE).exists():
+            if done or not _is_begun(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether there is something to go on from."""
+    return any((folder / name).exists() for name in _STATES)
 
 
 def _agree(folder: Path, out: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
     """Settle that the state in the folder, if any, is of this training."""
     file = folder / "training.json"
-    if not (folder / FILE).exists():
+    if not _is_begun(folder):
         write_file(file, msgspec.json.encode(identity))
         return
     if not resume:
