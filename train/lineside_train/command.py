@@ -99,6 +99,11 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     help="Which layers learn, if the network starts from --weights.",
 )
 @click.option(
+    "--teacher",
+    metavar="RUN",
+    help="Learn from the answers of a larger model, too: a run of the same photos and split.",
+)
+@click.option(
     "--image-size",
     type=click.IntRange(16, 1024),
     default=128,
@@ -139,7 +144,8 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--epochs",
     type=click.IntRange(1, 10_000),
-    help="How often each image is seen at most.  [default: enough for 3,600 batches, 1,200 with --weights]",
+    help="How often each image is seen at most.  "
+    "[default: enough for 3,600 batches, 1,200 with --weights]",
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
 @click.option(
@@ -255,6 +261,9 @@ def train(
     if sort:
         check_sorting(rules)
     _check_arch(options)
+    if options["teacher"] is not None and (folds or curve):
+        msg = "--teacher has seen the photos that --folds and --curve keep aside: leave it out"
+        raise click.UsageError(msg)
     given = {key: value for key, value in options.items() if value is not None}
 
     from lineside.progress import working

@@ -52,6 +52,8 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     """What the network starts from: `imagenet`, or a file; None: from scratch."""
     fine_tune: FineTune = "all"
     """Which layers learn, where the network starts from weights."""
+    teacher: str | None = None
+    """A run whose model the network is to answer like; None: it learns from the labels alone."""
     units: int = 32
     """Of the hidden layer of `mlp`."""
     colour: Literal["gray", "rgb"] | None = None

@@ -50,6 +50,7 @@ from lineside_train.explain import Explainer, Photos
 from lineside_train.fitting.examples import Examples, Rows, predict
 from lineside_train.fitting.fit import Control, Trained, train_network
 from lineside_train.fitting.progress import Ended
+from lineside_train.fitting.teaching import check_teacher
 from lineside_train.folds import Fold, doubted_images, plan_folds
 from lineside_train.options import TrainOptions
 from lineside_train.reduction import settle_reduction
@@ -171,12 +172,15 @@ def gather(task: Task) -> Material:
     Raises:
         DatasetError: the folder, its labels or the imported split can't be used, or a photo is too
             small to be reduced as asked.
-        RunError: the imported split is no split.csv.
+        RunError: the imported split is no split.csv, or the teacher no run.
+        TrainError: the teacher was trained on another split.
     """
     dataset = read_dataset(task.data)
     labels = mark_labels(dataset.labels, task.good, sort=task.sort)
     grouping = read_groups(task.groups, dataset)
     rows = choose_split(dataset, task.options.seed, task.split, grouping)
+    if task.options.teacher is not None:
+        check_teacher(task.options.teacher, hashlib.sha256(encode_split(rows)).hexdigest())
     dataset = with_notices(dataset, (*grouping.notices, *quick(dataset, rows, grouping)))
     colour = task.options.colour or ("gray" if dataset.gray else "rgb")
     spec = Preprocess(resize=task.options.resize, colour=colour)

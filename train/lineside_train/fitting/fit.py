@@ -19,6 +19,7 @@ from lineside_train.fitting.epochs import Ending, Judge, epoch_callback
 from lineside_train.fitting.examples import Examples
 from lineside_train.fitting.probe import fit_head
 from lineside_train.fitting.progress import Ended, Progress, State
+from lineside_train.fitting.teaching import load_teacher
 from lineside_train.fitting.trainee import make_batches, make_trainee
 from lineside_train.networks import build_network
 from lineside_train.options import TrainOptions
@@ -80,8 +81,9 @@ def train_network(
         control: to stop it, and to go on with it; None: neither.
 
     Raises:
-        TrainError: the weights to start from don't fit; or there is nothing to keep, because the
-            loss was no number, or the training was stopped, before the first epoch was done.
+        TrainError: the weights to start from, or the teacher, don't fit; or there is nothing to
+            keep, because the loss was no number, or the training was stopped, before the first
+            epoch was done.
         StorageError: the checkpoint is damaged or can't be written.
     """
     keras = load_keras()
@@ -97,7 +99,8 @@ def train_network(
         weights = len(train.truth) / (labels * np.bincount(train.truth, minlength=labels))
     judge = Judge(network, val, weights)
     inside = bool(accelerators())
-    trainee = make_trainee(network, draws, epochs, inside=inside)
+    teacher = load_teacher(options.teacher, network) if options.teacher else None
+    trainee = make_trainee(network, draws, epochs, inside=inside, teacher=teacher)
     progress = control.checkpoint.load(trainee) if control.checkpoint else None
     if progress is None:
         progress = Progress()

@@ -12,6 +12,7 @@ from lineside_train.backend import load_keras
 from lineside_train.fitting.changes import changed, changes
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.examples import Examples
+from lineside_train.fitting.teaching import SHARE, taught
 from lineside_train.options import TrainOptions
 
 CLIP_NORM: Final = 1.0
@@ -19,7 +20,14 @@ WEIGHT_DECAY: Final = 0.02
 MOMENTUM: Final = 0.9
 
 
-def make_trainee(network: Any, draws: Draws, epochs: int, *, inside: bool) -> Any:  # noqa: ANN401
+def make_trainee(
+    network: Any,  # noqa: ANN401 - Keras ships no types
+    draws: Draws,
+    epochs: int,
+    *,
+    inside: bool,
+    teacher: Any = None,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """A compiled model that shares the network's weights.
 
     Args:
@@ -28,6 +36,7 @@ def make_trainee(network: Any, draws: Draws, epochs: int, *, inside: bool) -> An
         epochs: how many there will be, which the learning rate follows.
         inside: whether images are changed inside it: it takes `Draw.inputs` then, and else images
             that are changed already.
+        teacher: another such network, that the network is to answer like; None: nobody.
     """
     keras = load_keras()
     given, pixels = network.input, network.input
@@ -41,7 +50,10 @@ def make_trainee(network: Any, draws: Draws, epochs: int, *, inside: bool) -> An
             for name, value in sample.items()
         }
         pixels = changes()()(given)
-    trainee = keras.Model(given, network(pixels), name="trainee")
+    logits = network(pixels)
+    if teacher is not None:
+        logits = taught(logits, pixels, teacher)
+    trainee = keras.Model(given, logits, name="trainee")
     compile_trainee(trainee, draws.options, draws.steps, epochs)
     return trainee
 
@@ -58,6 +70,7 @@ def compile_trainee(model: Any, options: TrainOptions, steps: int, epochs: int) 
     model.compile(
         _optimizer(options, steps, epochs),
         _loss(options),
+        loss_weights=1.0 if options.teacher is None else 1.0 - SHARE,
         weighted_metrics=["accuracy"],
         # TensorFlow's kernel for affine transformations has no form for XLA; and on a CPU its own
         # kernels train these networks about twice as fast as XLA's.
