@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
+from collections.abc import Iterator
 from typing import Any, Final
 
 from lineside.errors import MissingExtraError, TrainError
 from lineside.extras import quiet_native, require
+from lineside_train.options import Precision
 
 BACKENDS: Final = ("tensorflow", "jax")
 """What KERAS_BACKEND may be; without it, the first."""
@@ -49,6 +52,25 @@ def accelerators() -> list[str]:
     """The GPUs and TPUs that Keras' backend has found, by name; empty: it trains on the CPU."""
     devices = load_keras().distribution.list_devices()
     return [device for device in devices if not device.startswith("cpu")]
+
+
+@contextlib.contextmanager
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Layers that are made inside compute in this precision, and keep float32 weights.
+
+    Args:
+        precision: `auto` is float16 on an accelerator and float32 on a CPU, which is slower in
+            anything else.
+    """
+    policies = load_keras().config
+    if precision == "auto":
+        precision = "float16" if accelerators() else "float32"
+    before = policies.dtype_policy()
+    policies.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        policies.set_dtype_policy(before)
 
 
 def versions() -> dict[str, str]:

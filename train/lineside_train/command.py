@@ -17,6 +17,7 @@ from lineside_train.options import (
     Flip,
     Mix,
     Optimizer,
+    Precision,
     Reduce,
     TrainOptions,
 )
@@ -159,6 +160,13 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     "--learning-rate",
     type=click.FloatRange(0.0, 10.0, min_open=True),
     help="At its peak.  [default: 0.002; sgd 0.02, rmsprop 0.0005]",
+)
+@click.option(
+    "--precision",
+    type=_choice(Precision),
+    default="auto",
+    show_default=True,
+    help="What the network computes in while it is trained.  auto: float16 on a GPU, else float32.",
 )
 @click.option(
     "--augment",

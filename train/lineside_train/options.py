@@ -12,6 +12,7 @@ Arch = Literal["plain", "separable", "mlp", "mobilenet_v1", "mobilenet_v2", "eff
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Augment = Literal["none", "light", "strong"]
 Flip = Literal["none", "horizontal", "both"]
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Mix = Literal["none", "mixup", "cutmix"]
 FineTune = Literal["all", "head"]
 Reduce = Literal["1", "2", "4", "8", "auto"]
@@ -68,6 +69,8 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     optimizer: Optimizer = "adamw"
     learning_rate: float | None = None
     """Its peak: it rises for a while, then falls along a cosine."""
+    precision: Precision = "auto"
+    """Of the sums inside the network while it is trained; its weights are float32 always."""
     augment: Augment = "light"
     flip: Flip = "none"
     mix: Mix = "none"

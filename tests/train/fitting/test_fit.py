@@ -14,6 +14,7 @@ from lineside.decision import softmax
 from lineside.errors import StorageError, TrainError
 from lineside.run import open_run
 from lineside_train.fitting.checkpoint import FILE, Checkpoint
+from lineside_train.fitting.epochs import Judge
 from lineside_train.fitting.examples import Examples, Rows, predict
 from lineside_train.fitting.fit import Control, train_network
 from lineside_train.fitting.probe import fit_head
@@ -122,6 +123,25 @@ def test_focal_loss_and_smoothing_change_what_is_minimized(parts: dict[str, Exam
     ]
     assert len({round(loss[0], 4) for loss in losses}) == 3
     assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_the_precision_gives_a_network_of_whole_precision(
+    parts: dict[str, Examples], tmp_path: Path, precision: str
+) -> None:
+    how = small(precision=precision, ema=0.9)
+    with pytest.raises(StorageError):
+        train_network(parts["train"], parts["val"], 2, how, Control(DiskFull(tmp_path)))
+    resumed = train_network(parts["train"], parts["val"], 2, how, Control(Checkpoint(tmp_path)))
+    network = resumed.network
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    assert {variable.dtype for variable in network.weights} == {"float32"}
+    assert resumed.history["loss"][-1] < resumed.history["loss"][0]
+    # What val said in half the precision is what the whole network says, nearly.
+    judge = Judge(network, parts["val"], np.ones(2))
+    assert judge.figures()["val_loss"] == pytest.approx(min(resumed.history["val_loss"]), abs=0.05)
+    whole = train_network(parts["train"], parts["val"], 2, small(epochs=1))
+    assert whole.history["loss"][0] != resumed.history["loss"][0]
 
 
 def test_labels_weigh_the_same_unless_told_otherwise(parts: dict[str, Examples]) -> None:

@@ -73,9 +73,7 @@ def test_a_student_comes_to_answer_as_its_teacher(run_folder: Path) -> None:
 
 def test_teachers_that_are_refused(run_folder: Path, tmp_path: Path) -> None:
     network = build_network(TrainOptions(image_size=64), 3, 5)
-    with pytest.raises(
-        TrainError, match="sees 1 channels and knows 2 labels, 3 and 5 "
-    ):
+    with pytest.raises(TrainError, match="sees 1 channels and knows 2 labels, 3 and 5 "):
         load_teacher(str(run_folder), network)
     with pytest.raises(RunError, match="is no run"):
         load_teacher(str(tmp_path / "nowhere"), network)

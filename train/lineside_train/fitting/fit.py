@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lineside.errors import TrainError
 from lineside.extras import quiet_native
 from lineside.progress import working
-from lineside_train.backend import accelerators, load_keras
+from lineside_train.backend import accelerators, computing_in, load_keras
 from lineside_train.fitting.checkpoint import Checkpoint
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.epochs import Ending, Judge, epoch_callback
@@ -91,7 +92,8 @@ def train_network(
         keras.utils.set_random_seed(options.seed)
     control = control or Control()
     _, height, width, channels = train.tensors.shape
-    network = build_network(options, channels, labels)
+    with computing_in(options.precision):
+        network = build_network(options, channels, labels)
     draws = Draws(len(train.truth), (height, width), options)
     epochs = options.total_epochs(draws.steps)
     weights = np.ones(labels)
@@ -100,7 +102,8 @@ def train_network(
     judge = Judge(network, val, weights)
     inside = bool(accelerators())
     teacher = load_teacher(options.teacher, network) if options.teacher else None
-    trainee = make_trainee(network, draws, epochs, inside=inside, teacher=teacher)
+    with computing_in(options.precision):
+        trainee = make_trainee(network, draws, epochs, inside=inside, teacher=teacher)
     progress = control.checkpoint.load(trainee) if control.checkpoint else None
     if progress is None:
         progress = Progress()
@@ -136,7 +139,7 @@ def train_network(
 
 
 def _trained(network: Any, progress: Progress, options: TrainOptions, steps: int) -> Trained:  # noqa: ANN401
-    """The network with its best weights."""
+    """The network with its best weights, computing in float32."""
     state, notice = progress.state, None
     kept = f"the weights after epoch {state.best_epoch} are kept"
     if state.ended == "not finite":
@@ -150,6 +153,9 @@ def _trained(network: Any, progress: Progress, options: TrainOptions, steps: int
     if progress.best is None:
         msg = f"{notice}; there is nothing to keep yet"
         raise TrainError(msg)
+    if network.dtype_policy.compute_dtype != "float32":
+        fresh = msgspec.structs.replace(options, weights=None)
+        network = build_network(fresh, network.input_shape[-1], network.output_shape[-1])
     network.set_weights(progress.best)
     return Trained(
         network,

@@ -34,7 +34,8 @@ def build_network(options: TrainOptions, channels: int, labels: int) -> Any:  # 
     # subtraction and keeps the full resolution of 8 bits.
     x = (pixels - 127.5) * (1 / 127.5)
     x = (BODIES | BACKBONES)[options.arch](x, options)
-    logits = keras.layers.Dense(labels, name="logits")(x)
+    # In float32 whatever the others compute in: a loss wants all digits.
+    logits = keras.layers.Dense(labels, name="logits", dtype="float32")(x)
     network = keras.Model(pixels, logits, name=options.arch)
     if options.weights is not None:
         start_from(network, options, options.weights)
