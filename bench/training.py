@@ -20,6 +20,7 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.page import ROOT
+from bench.quality import SHARED
 from lineside.bundle import Bundle, open_bundle
 from lineside.dataset import load_tensors
 from lineside.decision import softmax
@@ -63,11 +64,18 @@ def make_run(group: str, recipe: Recipe, case: str, data: Path, rows: Sequence[S
         split.write_bytes(encode_split(rows))
         command = [sys.executable, "-m", "lineside", "train", str(data), "--out", str(out)]
         command += ["--split", str(split), "--resume", *recipe.words]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        said = (
+            f"\n# {recipe.name} {case}\n$ lineside train … {' '.join(recipe.words)}\n{done.stdout}"
+        )
+        for place in (WORK, SHARED, ROOT):
+            said = said.replace(f"{place}/", "")
         LOGS.mkdir(exist_ok=True)
         with (LOGS / f"{group}.log").open("a") as log:
-            log.write(f"\n$ lineside train … {' '.join(recipe.words)} # {recipe.name} {case}\n")
-            log.flush()
-            subprocess.run(command, check=True, stdout=log, stderr=log)
+            log.write(said)
+        done.check_returncode()
     return open_run(out)
 
 
