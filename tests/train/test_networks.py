@@ -1,27 +1,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from lineside_train.backend import load_keras
 from lineside_train.networks import build_network
-from lineside_train.options import TrainOptions
+from lineside_train.options import IMAGENET, MIN_IMAGENET_SIZE, Arch, TrainOptions
 
 pytestmark = pytest.mark.train
 
 EXACT_WHEN_QUANTIZED = {
     *("InputLayer", "Subtract", "Multiply", "Conv2D", "DepthwiseConv2D", "BatchNormalization"),
     *("ReLU", "MaxPooling2D", "GlobalAveragePooling2D", "Dropout", "Flatten", "Dense"),
+    *("Add", "ZeroPadding2D"),
 }
 
 
-@pytest.mark.parametrize("arch", ["plain", "separable", "mlp"])
+@pytest.mark.parametrize("arch", get_args(Arch))
 @pytest.mark.parametrize(("size", "channels", "labels"), [(16, 1, 2), (50, 3, 5), (128, 1, 2)])
 def test_every_network_takes_pixels_and_gives_logits(
     arch: str, size: int, channels: int, labels: int
 ) -> None:
+    size = max(size, MIN_IMAGENET_SIZE) if arch in IMAGENET else size
     network = build_network(TrainOptions(arch=arch, image_size=size), channels, labels)
     assert network.input_shape == (None, size, size, channels)
     assert network.input.dtype == "float32"
@@ -39,7 +42,7 @@ def test_pixels_are_normalized_inside_to_minus_one_and_one() -> None:
     assert np.allclose(found, np.linspace(-1, 1, 256), atol=1e-6)
 
 
-@pytest.mark.parametrize("arch", ["plain", "separable"])
+@pytest.mark.parametrize("arch", ["plain", "separable", "mobilenet_v1"])
 def test_the_width_scales_the_network(arch: str) -> None:
     sizes = [
         build_network(TrainOptions(arch=arch, width=width), 1, 2).count_params()

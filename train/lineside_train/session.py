@@ -315,8 +315,8 @@ def measure(
         curve=besides.curve,
         search=search,
         notices=[
-            *besides.notices,
             *([trained.notice] if trained.notice else []),
+            *besides.notices,
             *(notice.message for notice in material.dataset.notices),
         ],
     )

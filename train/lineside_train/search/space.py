@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -174,6 +175,9 @@ def make_space(options: TrainOptions, fixed: frozenset[str], channels: int) -> S
 
 def _owner(options: TrainOptions, weights: str, channels: int) -> tuple[Arch, float]:
     """The architecture and the width that a file of trained weights is of."""
+    if not Path(weights).is_file():
+        msg = f"--weights {weights}: there is no such file; 'imagenet' downloads"
+        raise TrainError(msg)
     refused = ""
     widths: dict[Arch, tuple[float, ...]] = {
         "mobilenet_v1": PUBLISHED["mobilenet_v1"][1],
