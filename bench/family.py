@@ -1,0 +1,208 @@
+"""lineside's own small networks against MobileNets, all from scratch: accuracy and latency.
+
+    python bench/family.py
+
+The same photos, split, resolution, optimizer and number of batches for all; splits and weights
+differ by the seed. Each is converted to float32 and to int8 by `lineside convert`; the faster of the
+two counts, with its own accuracy on test. Latency: ai-edge-litert, one thread, the median, in turn
+with MobileNetV3-Small, so that what is compared was measured at the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from sklearn.metrics import balanced_accuracy_score
+
+from bench.page import write_section
+from bench.quality import photos_of
+from bench.training import LOGS, WORK, bundle_logits, make_bundle, middle, test_truth
+from lineside.bench.measure import time_in_turn
+from lineside.bundle import Bundle
+from lineside.inspector import Inspector
+from lineside.run import Run, open_run
+from lineside_train.backend import load_keras
+from lineside_train.cache import default_cache
+from lineside_train.networks.build import BACKBONES
+from lineside_train.options import TrainOptions
+from lineside_train.session import Task, gather, train_run
+
+SIZE: Final = 96
+REFERENCE: Final = "mobilenet_v3_small"
+NETWORKS: Final = (
+    (REFERENCE, 1.0),
+    ("mobilenet_v2", 0.35),
+    *(("plain", width) for width in (0.5, 1.0, 2.0, 3.0)),
+    *(("separable", width) for width in (1.0, 2.0, 4.0)),
+)
+DATA: Final = {"elpv": {"good": ("functional",)}, "trashnet": {"sort": True}}
+STEPS: Final = 2400
+"""Batches that each network learns from."""
+
+SECONDS: Final = 1.5
+"""How long each is timed."""
+
+
+def mobilenet_v3_small(x: Any, options: TrainOptions) -> Any:  # noqa: ANN401 - Keras has no types
+    """Howard et al., Searching for MobileNetV3, ICCV 2019."""
+    keras = load_keras()
+    network = keras.applications.MobileNetV3Small(
+        input_tensor=x,
+        alpha=options.width,
+        include_top=False,
+        weights=None,
+        include_preprocessing=False,
+    )
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # as of all the others
+    return keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(network.output))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network, trained once.
+
+    Attributes:
+        accuracy: balanced, on test, of the faster format.
+        latency: of the faster format, over that of the reference's faster one.
+        format: which it is.
+        parameters: of the network.
+    """
+
+    accuracy: float
+    latency: float
+    format: str
+    parameters: int
+
+
+def place(data: str, arch: str, width: float, seed: int) -> Path:
+    """Where a run is."""
+    return WORK / "family" / f"{data}-{arch}-{width:g}-{seed}"
+
+
+def train(data: str, arch: str, width: float, seed: int) -> None:
+    """Train one network: in a process of its own."""
+    BACKBONES[REFERENCE] = mobilenet_v3_small
+    photos = photos_of(data)
+    images = sum(1 for _ in photos.glob("*/*"))
+    epochs = max(1, round(STEPS / (0.6 * images / 32)))
+    options = TrainOptions(
+        arch=arch,  # type: ignore[arg-type] # one that the command line doesn't offer
+        width=width,
+        image_size=SIZE,
+        epochs=epochs,
+        patience=epochs,
+        flip="both" if data == "elpv" else "horizontal",
+        seed=seed,
+    )
+    task = Task(
+        data=photos,
+        out=place(data, arch, width, seed),
+        **{"good": (), "sort": False} | DATA[data],
+        split=None,
+        options=options,
+        cache=default_cache(),
+        resume=True,
+    )
+    train_run(task, gather(task))
+
+
+def make_run(data: str, arch: str, width: float, seed: int) -> Run:
+    """A run, unless it is there already."""
+    out = place(data, arch, width, seed)
+    if not out.is_dir():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        words = ["--train", data, arch, f"{width:g}", str(seed)]
+        subprocess.run([sys.executable, __file__, *words], check=True)
+    return open_run(out)
+
+
+def calls(bundle: Bundle) -> list[Any]:
+    """An inference of the bundle's model."""
+    inspector = Inspector(bundle)
+    height, width = bundle.manifest.input_size
+    channels = bundle.manifest.preprocess.channels
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels)).astype(np.uint8)
+    return [partial(inspector.logits, pixels)]
+
+
+def compare(data: str, seed: int) -> dict[str, Measured]:
+    """All networks of one seed."""
+    runs = {one: make_run(data, *one, seed) for one in NETWORKS}
+    bundles = {
+        (one, scheme): make_bundle(run, scheme)
+        for one, run in runs.items()
+        for scheme in ("float32", "static_wi8_ai8")
+    }
+    works = [calls(bundle) for bundle in bundles.values()]
+    times = time_in_turn(works, seconds=SECONDS * len(works), what="Timing")
+    took = {key: float(np.median(one)) for key, one in zip(bundles, times, strict=True)}
+    found = {}
+    base = min(took[NETWORKS[0], scheme] for scheme in ("float32", "static_wi8_ai8"))
+    for one, run in runs.items():
+        best = min(("float32", "static_wi8_ai8"), key=lambda scheme: took[one, scheme])
+        said = bundle_logits(run, bundles[one, best]).argmax(axis=1)
+        found[f"{one[0]} {one[1]:g}"] = Measured(
+            float(balanced_accuracy_score(test_truth(run), said)),
+            took[one, best] / base,
+            best,
+            run.metrics.parameters,
+        )
+    return found
+
+
+def main() -> None:
+    """Train, convert, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--train", nargs=4)
+    wanted = parser.parse_args()
+    if wanted.train:
+        data, arch, width, seed = wanted.train
+        train(data, arch, float(width), int(seed))
+        return
+    body = [
+        f"At {SIZE} px; balanced accuracy on test, medians of {wanted.seeds} seeds; latency over"
+    ]
+    body[0] += " that of MobileNetV3-Small."
+    LOGS.mkdir(exist_ok=True)
+    with (LOGS / "family.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["data", "seed", "network", "accuracy", "latency", "format", "parameters"])
+        for data in DATA:
+            rows: dict[str, list[Measured]] = defaultdict(list)
+            for seed in range(wanted.seeds):
+                for name, one in compare(data, seed).items():
+                    rows[name].append(one)
+                    writer.writerow([data, seed, name, *vars(one).values()])
+            body += ["", f"| {data} | parameters | accuracy | latency | format |"]
+            body.append("| --- | ---: | ---: | ---: | --- |")
+            for name, found in rows.items():
+                latency = statistics.median(one.latency for one in found)
+                body.append(
+                    f"| {name} | {found[0].parameters:,} | "
+                    f"{middle([one.accuracy for one in found])} | {latency:.2f} | "
+                    f"{found[0].format} |"
+                )
+            print("\n".join(body), flush=True)
+    write_section(
+        "family", "Small networks from scratch", "python bench/family.py", "\n".join(body)
+    )
+
+
+if __name__ == "__main__":
+    main()
