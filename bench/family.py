@@ -3,8 +3,8 @@
     python bench/family.py
 
 The same photos, split, resolution, optimizer and number of batches for all; splits and weights
-differ by the seed. Each is converted to float32 and to int8 by `lineside convert`; the faster of the
-two counts, with its own accuracy on test. Latency: ai-edge-litert, one thread, the median, in turn
+differ by the seed. Each is converted to float32 and to int8 by `lineside convert`; the faster of
+the two counts, with its own accuracy on test. Latency: ai-edge-litert, one thread, the median, in turn
 with MobileNetV3-Small, so that what is compared was measured at the same time.
 """
 
@@ -176,9 +176,9 @@ def main() -> None:
         train(data, arch, float(width), int(seed))
         return
     body = [
-        f"At {SIZE} px; balanced accuracy on test, medians of {wanted.seeds} seeds; latency over"
+        f"At {SIZE} px; balanced accuracy on test, medians of {wanted.seeds} seeds and from where "
+        "to where; latency over that of MobileNetV3-Small."
     ]
-    body[0] += " that of MobileNetV3-Small."
     LOGS.mkdir(exist_ok=True)
     with (LOGS / "family.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -199,9 +199,8 @@ def main() -> None:
                     f"{found[0].format} |"
                 )
             print("\n".join(body), flush=True)
-    write_section(
-        "family", "Small networks from scratch", "python bench/family.py", "\n".join(body)
-    )
+    title = "Small networks from scratch"
+    write_section("family", title, "python bench/family.py", "\n".join(body))
 
 
 if __name__ == "__main__":
