@@ -4,8 +4,8 @@
 
 The same photos, split, resolution, optimizer and number of batches for all; splits and weights
 differ by the seed. Each is converted to float32 and to int8 by `lineside convert`; the faster of
-the two counts, with its own accuracy on test. Latency: ai-edge-litert, one thread, the median, in turn
-with MobileNetV3-Small, so that what is compared was measured at the same time.
+the two counts, with its own accuracy on test. Latency: ai-edge-litert, one thread, the median, in
+turn, over MobileNetV3-Small's, which was measured at the same time.
 """
 
 from __future__ import annotations
@@ -176,8 +176,7 @@ def main() -> None:
         train(data, arch, float(width), int(seed))
         return
     body = [
-        f"At {SIZE} px; balanced accuracy on test, medians of {wanted.seeds} seeds and from where "
-        "to where; latency over that of MobileNetV3-Small."
+        f"At {SIZE} px. Balanced accuracy on test: medians of {wanted.seeds} seeds. Latency: x V3."
     ]
     LOGS.mkdir(exist_ok=True)
     with (LOGS / "family.csv").open("w", newline="") as file:
