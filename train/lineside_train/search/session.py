@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lineside.errors import InputError, TrainError
+from lineside.extras import require
 from lineside.search import Search
 from lineside_train.besides import measure_besides
 from lineside_train.fitting.fit import Control, Trained, train_network
@@ -38,10 +39,12 @@ def search_run(task: Task, material: Material, plan: Plan, tell: Callable[[str],
 
     Raises:
         DatasetError: a photo has changed since it was read.
+        MissingExtraError: Optuna is not installed.
         InputError: no network is fast enough, or the device's file can't be used.
         TrainError: every trial failed.
         StorageError: the run can't be written; the search can be gone on with.
     """
+    require("optuna", extra="train")  # not only after the first training
     labels, channels = len(material.labels), material.preprocess.channels
     space = make_space(task.options, plan.fixed, channels)
     _check_weights(space, channels, labels)
