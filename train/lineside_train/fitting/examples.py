@@ -63,7 +63,7 @@ class Examples:
 def predict(network: Any, tensors: Images) -> npt.NDArray[np.float32]:  # noqa: ANN401
     """What a network gives for images.
 
-    The last batch is filled up, so that the network is compiled once.
+    The last batch is filled up, so that the network is compiled for few sizes.
 
     Args:
         network: a Keras model of one input and one output.
@@ -74,10 +74,11 @@ def predict(network: Any, tensors: Images) -> npt.NDArray[np.float32]:  # noqa: 
     """
     convert = load_keras().ops.convert_to_numpy
     found = np.empty((len(tensors), *network.output_shape[1:]), np.float32)
+    size = min(PREDICT_BATCH, 1 << max(0, len(tensors) - 1).bit_length())
     for start in range(0, len(tensors), PREDICT_BATCH):
         batch = tensors[start : start + PREDICT_BATCH].astype(np.float32)
         rest = len(batch)
-        if rest < PREDICT_BATCH:
-            batch = np.pad(batch, ((0, PREDICT_BATCH - rest), *[(0, 0)] * (batch.ndim - 1)))
+        if rest < size:
+            batch = np.pad(batch, ((0, size - rest), *[(0, 0)] * (batch.ndim - 1)))
         found[start : start + rest] = convert(network.predict_on_batch(batch))[:rest]
     return found
