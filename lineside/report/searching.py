@@ -99,7 +99,7 @@ def _chart(search: Search) -> Chart | None:
     chosen = search.trial(search.chosen)
     front = [str(one.number) for one in there if one.front]
     alt = (
-        f"Log loss on val over latency of {counted(len(there), 'trial')}; front: trials "
+        f"Search: log loss on val over latency of {counted(len(there), 'trial')}; front: trials "
         f"{', '.join(front)}; chosen: trial {chosen.number}, {chosen.latency_ms:.3g} ms, "
         f"{chosen.loss:.3f}"
     )
