@@ -12,6 +12,8 @@ from lineside.run import open_run
 from lineside_train.backend import load_keras
 from lineside_train.fitting.examples import predict
 from lineside_train.networks import build_network
+from lineside_train.networks.imagenet import donor
+from lineside_train.networks.timm import timm_name
 from lineside_train.options import TrainOptions
 from tests.support.command import lineside
 from tests.support.shared import shared
@@ -134,7 +136,7 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
 
 def test_what_cant_be_downloaded() -> None:
     assert refused(arch="efficientnet_lite0", width=1.0, weights="imagenet") == (
-        "there are no weights to download for --arch efficientnet_lite0: name a file, "
+        "Keras has no weights to download for --arch efficientnet_lite0: name a file, "
         "or take mobilenet_v1 or mobilenet_v2"
     )
     assert refused(width=0.3, weights="imagenet") == (
@@ -147,6 +149,56 @@ def test_efficientnet_lite0_is_as_large_as_published() -> None:
     network = build_network(how, 3, 1000)
     learned = sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
     assert learned == 4_652_008
+
+
+def published(folder: Path) -> tuple[Path, object]:
+    """EfficientNet-Lite0 as timm would publish it, with weights drawn by chance; and by Keras."""
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    network = donor("efficientnet_lite0", 1.0)
+    random = np.random.default_rng(0)
+    arrays = {"classifier.weight": np.zeros((1000, 1280), np.float32)}
+    for layer in (one for one in network.layers if one.weights):
+        values = [
+            random.uniform(0.5, 1.5, value.shape).astype(np.float32)
+            if value.ndim == 1
+            else random.normal(0, 0.3 / np.sqrt(value[..., 0].size), value.shape).astype(np.float32)
+            for value in layer.get_weights()
+        ]
+        layer.set_weights(values)
+        if values[0].ndim == 4:
+            depthwise = type(layer).__name__ == "DepthwiseConv2D"
+            values = [values[0].transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))]
+        parts = ("weight", "bias", "running_mean", "running_var")
+        for part, value in zip(parts, values, strict=False):
+            arrays[f"{timm_name(layer.name)}.{part}"] = np.ascontiguousarray(value)
+    save_file(arrays, folder / "lite0.safetensors")
+    return folder / "lite0.safetensors", network
+
+
+def test_weights_as_timm_publishes_them(tmp_path: Path) -> None:
+    path, theirs = published(tmp_path)
+    how = TrainOptions(arch="efficientnet_lite0", image_size=224, weights=str(path))
+    ours = build_network(how, 3, 2)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3)).astype(np.uint8)
+    maps = theirs.predict_on_batch(pixels / np.float32(127.5) - 1)
+    expected = np.asarray(maps).mean(axis=(1, 2))
+    assert np.allclose(predict(features(ours), pixels), expected, rtol=1e-3, atol=1e-4)
+    assert expected.std() > 1e-3
+    assert timm_name("stage1_block1_project") == "blocks.0.0.conv_pw"
+    assert timm_name("stage6_block4_project_bn") == "blocks.5.3.bn3"
+
+
+def test_files_that_are_not_timms(tmp_path: Path) -> None:
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    other, cut = tmp_path / "other.safetensors", tmp_path / "cut.safetensors"
+    save_file({"fc.weight": np.zeros((2, 2), np.float32)}, other)
+    cut.write_bytes(other.read_bytes()[:-3])
+    how = {"arch": "efficientnet_lite0", "width": 1.0}
+    assert "'conv_stem' is missing; timm's tf_efficientnet_lite0 is expected" in refused(
+        **how, weights=str(other)
+    )
+    assert "cut.safetensors can't be read: " in refused(**how, weights=str(cut))
+    assert "a file .keras, .weights.h5 or .h5 is expected" in refused(weights=str(other))
 
 
 # From the command line

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 
 from lineside.limit_rules import OPTIONS, LimitRules, check_sorting, limit_options
+from lineside_train.hosts.options import host_options, pop_roster
 from lineside_train.options import (
     IMAGENET,
     MIN_IMAGENET_SIZE,
@@ -24,7 +25,8 @@ from lineside_train.options import (
 from lineside_train.search.options import pop_plan, search_options
 
 if TYPE_CHECKING:
-    from lineside_train.session import Material
+    from lineside_train.search.options import Plan
+    from lineside_train.session import Material, Outcome, Task
 
 MAX_LISTED: Final = 20
 """Labels that are listed with their images."""
@@ -89,8 +91,9 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--weights",
     metavar="imagenet|FILE",
-    help="Start from trained weights: downloaded, or a .weights.h5, .h5 or .keras file of the same "
-    "architecture, such as another run's model.keras.  [default: from scratch]",
+    help="Start from trained weights: downloaded, or a file of the same architecture: .weights.h5, "
+    ".h5, .keras (such as another run's model.keras), or timm's .safetensors of "
+    "efficientnet_lite0.  [default: from scratch]",
 )
 @click.option(
     "--fine-tune",
@@ -246,6 +249,7 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     help="Train with a quarter and a half of the photos besides, twice each: do more photos help?",
 )
 @search_options
+@host_options
 @limit_options
 def train(
     data: Path,
@@ -265,7 +269,10 @@ def train(
         raise click.UsageError(msg)
     folds, curve = options.pop("folds"), options.pop("curve")
     rules = LimitRules(**{name: options.pop(name) for name in OPTIONS})
-    plan = pop_plan(options)
+    plan, roster = pop_plan(options), pop_roster(options)
+    if roster is not None and (folds or curve or plan):
+        msg = "--folds, --curve and --search train on one machine: leave --hosts out for them"
+        raise click.UsageError(msg)
     if sort:
         check_sorting(rules)
     _check_arch(options)
@@ -274,10 +281,8 @@ def train(
         raise click.UsageError(msg)
     given = {key: value for key, value in options.items() if value is not None}
 
-    from lineside.progress import working
-    from lineside_train.backend import load_keras
     from lineside_train.cache import default_cache
-    from lineside_train.session import Task, check_out, gather, train_run
+    from lineside_train.session import Task
     from lineside_train.telling import outcome_lines
 
     task = Task(
@@ -294,22 +299,35 @@ def train(
         folds=folds,
         curve=curve,
     )
-    check_out(out, data)
-    material = gather(task)
-    _say_material(material)
-    with working("Loading Keras"):
-        load_keras()
-    if plan is None:
-        outcome = train_run(task, material)
+    if roster is None:
+        outcome = _train_alone(task, plan)
     else:
-        from lineside_train.search.session import search_run
+        from lineside_train.hosts.session import train_on_hosts
 
-        outcome = search_run(task, material, plan, click.echo)
+        outcome = train_on_hosts(task, roster, _say_material)
     for line in outcome_lines(outcome):
         click.echo(line)
     if outcome.ended in EXIT_CODES:
         click.echo(f"notice: {outcome.run.metrics.notices[0]}")
         click.get_current_context().exit(EXIT_CODES[outcome.ended])
+
+
+def _train_alone(task: Task, plan: Plan | None) -> Outcome:
+    """What most do: on one machine."""
+    from lineside.progress import working
+    from lineside_train.backend import load_keras
+    from lineside_train.session import check_out, gather, train_run
+
+    check_out(task.out, task.data)
+    material = gather(task)
+    _say_material(material)
+    with working("Loading Keras"):
+        load_keras()
+    if plan is None:
+        return train_run(task, material)
+    from lineside_train.search.session import search_run
+
+    return search_run(task, material, plan, click.echo)
 
 
 def _check_arch(options: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from lineside.errors import TrainError
 from lineside.extras import require
 from lineside_train.backend import load_keras
 from lineside_train.networks.imagenet import BACKBONES, donor
+from lineside_train.networks.timm import read_timm
 from lineside_train.options import TrainOptions
 
 PUBLISHED: Final = {
@@ -46,7 +47,7 @@ def start_from(network: Any, options: TrainOptions, weights: str) -> None:  # no
     Args:
         network: of `build_network`; its weights are replaced.
         options: `arch`, `width` and `fine_tune` are looked at.
-        weights: `imagenet`, or the path of a `.weights.h5`, `.h5` or `.keras` file.
+        weights: `imagenet`, or the path of a `.weights.h5`, `.h5`, `.keras` or `.safetensors` file.
 
     Raises:
         TrainError: they can't be had, or are of another network; names the layer.
@@ -102,7 +103,7 @@ def _values(network: Any) -> list[tuple[str, Values]]:  # noqa: ANN401
 def _downloaded(options: TrainOptions) -> list[tuple[str, Values]]:
     if options.arch not in PUBLISHED:
         msg = (
-            f"there are no weights to download for --arch {options.arch}: name a file, "
+            f"Keras has no weights to download for --arch {options.arch}: name a file, "
             f"or take {' or '.join(PUBLISHED)}"
         )
         raise TrainError(msg)
@@ -163,6 +164,8 @@ def _read(path: Path, options: TrainOptions) -> list[tuple[str, Values]]:
     try:
         if path.suffix == ".keras":
             return _values(keras.models.load_model(path, compile=False, safe_mode=True))
+        if path.suffix == ".safetensors" and options.arch == "efficientnet_lite0":
+            return read_timm(path, donor(options.arch, options.width))
         if path.suffix == ".h5" and options.arch in BACKBONES:
             network = donor(options.arch, options.width)
             _check_shapes(network, path)
@@ -174,5 +177,7 @@ def _read(path: Path, options: TrainOptions) -> list[tuple[str, Values]]:
         msg = f"--weights {path} can't be read: {str(error).strip().splitlines()[0]}"
         raise TrainError(msg) from error
     kinds = ".keras, .weights.h5 or .h5" if options.arch in BACKBONES else ".keras"
+    if options.arch == "efficientnet_lite0":
+        kinds = ".keras, .weights.h5 or .safetensors"
     msg = f"--weights {path}: a file {kinds} is expected for --arch {options.arch}"
     raise TrainError(msg)
