@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from lineside_train.session import Task, gather
 from lineside_train.unfinished import SEARCH_FILE, unfinished_folder
 from tests.support.command import lineside
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
 
 HOW: dict[str, Any] = {
     "arch": "plain",
@@ -45,6 +46,7 @@ def search(
     resume: bool = False,
     max_latency: float | None = None,
     said: list[str] | None = None,
+    free: tuple[str, ...] = (),
     **options: object,
 ) -> Run:
     task = Task(
@@ -56,9 +58,7 @@ def search(
         options=TrainOptions(**HOW | options),
         resume=resume,
     )
-    fixed = frozenset(
-        {"arch", "image_size", *options} | ({"width"} if max_latency is None else set())
-    )
+    fixed = frozenset({"arch", "width", "image_size", *options}) - set(free)
     plan = Plan(trials=trials, fixed=fixed, max_latency=max_latency)
     tell = (said if said is not None else []).append
     return search_run(task, gather(task), plan, tell).run
@@ -192,17 +192,27 @@ def test_ctrl_c_ends_it_with_the_best_so_far(cells: Path, tmp_path: Path) -> Non
     assert not unfinished_folder(out).exists()
 
 
-def test_a_limit_that_nothing_meets_is_refused_before_any_training(
-    cells: Path, tmp_path: Path
-) -> None:
+def test_a_limit_on_the_latency_is_kept(cells: Path, tmp_path: Path) -> None:
+    out, free = tmp_path / "run", ("width", "image_size")
+    how = {"width": 1.0, "image_size": 128, "epochs": 1}
     with pytest.raises(InputError) as refused:
-        search(cells, tmp_path / "run", max_latency=1e-6)
-    message = str(refused.value)
-    assert message.startswith(
-        "--max-latency 1e-06: nothing that may be tried is so fast; the fastest is plain of width "
-        "0.5 at 32 pixels, with 0.0"
+        search(cells, out, 1, max_latency=1e-6, free=free, **how)
+    said = re.fullmatch(
+        r"--max-latency 1e-06: nothing that may be tried is so fast; the fastest is plain of width "
+        r"0\.5 at 64 pixels, with (\S+) ms on .+",
+        str(refused.value),
     )
-    assert not unfinished_folder(tmp_path / "run").exists()
+    assert said is not None
+    assert not unfinished_folder(out).exists()
+    limit = 2 * float(said[1])
+    run = search(cells, out, 1, max_latency=limit, free=free, **how)
+    slow, quick = found(run).trials
+    assert (slow.state, slow.loss, slow.front) == ("too slow", None, False)
+    assert slow.latency_ms is not None
+    assert quick.latency_ms is not None
+    assert quick.latency_ms <= limit < slow.latency_ms
+    assert (quick.state, found(run).chosen, run.info.image_size) == ("complete", 2, (64, 64))
+    assert found(run).max_latency_ms == limit
 
 
 @pytest.mark.parametrize(
