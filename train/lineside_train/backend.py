@@ -19,7 +19,21 @@ BACKENDS: Final = ("tensorflow", "jax")
 
 @functools.cache
 def load_keras() -> Any:  # noqa: ANN401 - Keras ships no types
-    """Import Keras.
+    """Import Keras, and look for accelerators.
+
+    Raises:
+        TrainError: KERAS_BACKEND names a backend that lineside does not know.
+        MissingExtraError: Keras or its backend is not installed.
+    """
+    keras = import_keras()
+    with quiet_native():
+        keras.distribution.list_devices()  # looks for a GPU, and complains where there is none
+    return keras
+
+
+@functools.cache
+def import_keras() -> Any:  # noqa: ANN401
+    """Import Keras, and do nothing with it: what JAX has computed on it can't join others any more.
 
     Raises:
         TrainError: KERAS_BACKEND names a backend that lineside does not know.
@@ -41,7 +55,6 @@ def load_keras() -> Any:  # noqa: ANN401 - Keras ships no types
     with quiet_native():
         keras = require("keras", extra="train")
         require(backend, extra="train")
-        keras.distribution.list_devices()  # looks for a GPU, and complains where there is none
     # Whatever the user's own keras.json says.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")

@@ -14,14 +14,18 @@ QUIET_S: Final = 5.0
 
 
 @contextlib.contextmanager
-def epoch_progress(epochs: int, steps: int, *, done: int = 0) -> Iterator[Any]:
+def epoch_progress(epochs: int, steps: int, *, done: int = 0, quiet: bool = False) -> Iterator[Any]:
     """A Keras callback that shows how far the training is, on stderr.
 
     Args:
         epochs: how many there will be at most.
         steps: batches in one epoch.
         done: epochs that are done already.
+        quiet: whether it shows nothing: another machine does.
     """
+    if quiet:
+        yield load_keras().callbacks.Callback()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

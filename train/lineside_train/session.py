@@ -49,6 +49,7 @@ from lineside_train.data import quick
 from lineside_train.explain import Explainer, Photos
 from lineside_train.fitting.examples import Examples, Rows, predict
 from lineside_train.fitting.fit import Control, Trained, train_network
+from lineside_train.fitting.machines import ALONE, Alone
 from lineside_train.fitting.progress import Ended
 from lineside_train.fitting.teaching import check_teacher
 from lineside_train.folds import Fold, doubted_images, plan_folds
@@ -196,10 +197,28 @@ def gather(task: Task) -> Material:
     )
 
 
-def train_run(task: Task, material: Material) -> Outcome:
+def all_examples(
+    task: Task, material: Material
+) -> tuple[npt.NDArray[np.uint8], dict[SplitPart, Examples]]:
+    """The pixels of all photos, and of each part of the split its images and labels.
+
+    Raises:
+        DatasetError: a photo has changed since it was read.
+    """
+    size = (task.options.image_size, task.options.image_size)
+    tensors = cached_tensors(task.data, material.rows, material.preprocess, size, task.cache)
+    return tensors, {part: material.examples(part, tensors) for part in PARTS}
+
+
+def train_run(task: Task, material: Material, machines: Alone = ALONE) -> Outcome:
     """Train, measure and write the run.
 
     `val` chooses the weights; `test` is measured once, at the end.
+
+    Args:
+        task: what was asked for.
+        material: the photos.
+        machines: who share the training; this is the first of them, and all else is its own.
 
     Raises:
         DatasetError: a photo has changed since it was read.
@@ -207,15 +226,14 @@ def train_run(task: Task, material: Material) -> Outcome:
         StorageError: the run can't be written: nothing is left of it, but a training that had
             come far enough can be gone on with.
     """
-    size = (task.options.image_size, task.options.image_size)
-    tensors = cached_tensors(task.data, material.rows, material.preprocess, size, task.cache)
-    examples = {part: material.examples(part, tensors) for part in PARTS}
+    tensors, examples = all_examples(task, material)
     with under_way(task.out, identity(task, material), resume=task.resume) as checkpoint:
-        control = Control(checkpoint)
+        control = Control(checkpoint, machines=machines)
         with stop_on_interrupt(control.stop):
             trained = train_network(
                 examples["train"], examples["val"], len(material.labels), task.options, control
             )
+            machines.leave()
             besides = measure_besides(task, material, trained, tensors, control.stop)
         outcome = measure(task, material, trained, examples, besides)
         if control.stop.is_set():
@@ -264,12 +282,16 @@ def _explanations(
 
 def identity(task: Task, material: Material) -> dict[str, Any]:
     """What must be the same for a training to go on."""
+    return asked(task, material) | {"versions": versions()}
+
+
+def asked(task: Task, material: Material) -> dict[str, Any]:
+    """What is trained on, and how, apart from the versions of what trains."""
     options: dict[str, Any] = msgspec.to_builtins(task.options)
     return options | {
         "labels": [msgspec.to_builtins(label) for label in material.labels],
         "split": hashlib.sha256(encode_split(material.rows)).hexdigest(),
         "preprocess": msgspec.to_builtins(material.preprocess),
-        "versions": versions(),
     }
 
 

@@ -18,16 +18,32 @@ from lineside_train.fitting.draws import Draw, Floats
 from lineside_train.fitting.examples import Images
 
 
-def changed(draw: Draw, images: Images) -> Floats:
+def changed(draw: Draw, images: Images, rows: slice = slice(None)) -> Floats:
     """The images of a batch, changed, on the CPU.
 
     Args:
         draw: which images, and how.
         images: all of them.
+        rows: which of the batch are wanted.
 
     Returns:
         float32, n x height x width x channels, 0 to 255.
     """
+    if draw.mix is None:
+        return _alone(draw.some(rows), images)
+    partner, kept = draw.mix.partner[rows], draw.mix.kept[rows]
+    wanted = len(partner)
+    if wanted == len(draw.chosen):
+        found = _alone(draw, images)
+        others = found[partner]
+    else:
+        found = _alone(draw.some(np.r_[rows, partner]), images)
+        found, others = found[:wanted], found[wanted:]
+    return others + (found - others) * kept
+
+
+def _alone(draw: Draw, images: Images) -> Floats:
+    """The same, before images are mixed with each other."""
     cv2 = require("cv2", extra="runtime")
     pixels = images[draw.chosen]
     if draw.affine is not None:
@@ -44,9 +60,6 @@ def changed(draw: Draw, images: Images) -> Floats:
     if draw.contrast is not None:
         mean = found.mean(axis=(1, 2), keepdims=True)
         found = np.clip((found - mean) * draw.contrast + mean, 0.0, 255.0, dtype=np.float32)
-    if draw.mix is not None:
-        others = found[draw.mix.partner]
-        found = others + (found - others) * draw.mix.kept
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.errors import StorageError
-from lineside.files import write_file
+from lineside.files import storage_error, write_file
 from lineside_train.backend import load_keras
 from lineside_train.fitting.progress import Progress, State
 
@@ -58,32 +58,47 @@ class Checkpoint:
         np.savez(file, **arrays)
         write_file(self.folder / FILE, file.getvalue())
 
-    def load(self, trainee: Any) -> Progress | None:  # noqa: ANN401
-        """Go on from the state that was kept; None where there is none.
-
-        Args:
-            trainee: compiled as it was when it was kept; its variables are set.
+    def read(self) -> bytes:
+        """The state that was kept, as `restored` takes it; empty where there is none.
 
         Raises:
-            StorageError: the file is damaged, or of another training.
+            StorageError: the file can't be read.
         """
         path = self.folder / FILE
-        if not path.is_file():
-            return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                state = msgspec.json.decode(arrays["state"].tobytes(), type=State)
-                best = _numbered(arrays, "b")
-                trainee.optimizer.build(trainee.trainable_variables)
-                _assign(trainee.variables, _numbered(arrays, "v"))
-                _assign(trainee.optimizer.variables, _numbered(arrays, "o"))
-        except _DAMAGE as error:
-            msg = (
-                f"{path} is damaged or of another training ({error}): remove {self.folder} and "
-                "train again"
-            )
-            raise StorageError(msg) from error
-        return Progress(state, best or None)
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+
+def restored(data: bytes, trainee: Any, folder: Path | None) -> Progress:  # noqa: ANN401
+    """Go on from a state that was kept.
+
+    Args:
+        data: as `Checkpoint.read` gives it, not empty.
+        trainee: compiled as it was when it was kept; its variables are set.
+        folder: where it was kept, for messages; None: on another machine.
+
+    Raises:
+        StorageError: the file is damaged, or of another training.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            state = msgspec.json.decode(arrays["state"].tobytes(), type=State)
+            best = _numbered(arrays, "b")
+            trainee.optimizer.build(trainee.trainable_variables)
+            _assign(trainee.variables, _numbered(arrays, "v"))
+            _assign(trainee.optimizer.variables, _numbered(arrays, "o"))
+    except _DAMAGE as error:
+        place = folder and folder / FILE
+        msg = (
+            f"{place or 'the state on the first host'} is damaged or of another training "
+            f"({error}): remove {folder or 'its folder there'} and train again"
+        )
+        raise StorageError(msg) from error
+    return Progress(state, best or None)
 
 
 def _numbered(arrays: Any, kind: str) -> list[npt.NDArray[np.generic]]:  # noqa: ANN401 - of numpy

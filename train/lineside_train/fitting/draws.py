@@ -77,6 +77,19 @@ class Draw:
     contrast: Floats | None = None
     mix: MixDraw | None = None
 
+    def some(self, rows: slice | npt.NDArray[np.integer]) -> Draw:
+        """Some rows of the batch; whom they are mixed with is still told by rows of the whole one.
+
+        Args:
+            rows: which ones.
+        """
+        return Draw(
+            self.chosen[rows],
+            None if self.affine is None else self.affine[rows],
+            None if self.contrast is None else self.contrast[rows],
+            None if self.mix is None else MixDraw(self.mix.partner[rows], self.mix.kept[rows]),
+        )
+
     def inputs(self, tensors: Images) -> dict[str, npt.NDArray[np.generic]]:
         """What the trainee takes: the images, and how they are changed.
 

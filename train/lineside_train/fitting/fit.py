@@ -14,10 +14,11 @@ from lineside.errors import TrainError
 from lineside.extras import quiet_native
 from lineside.progress import working
 from lineside_train.backend import accelerators, computing_in, load_keras
-from lineside_train.fitting.checkpoint import Checkpoint
+from lineside_train.fitting.checkpoint import Checkpoint, restored
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.epochs import Ending, Judge, epoch_callback
 from lineside_train.fitting.examples import Examples
+from lineside_train.fitting.machines import ALONE, Alone
 from lineside_train.fitting.probe import fit_head
 from lineside_train.fitting.progress import Ended, Progress, State
 from lineside_train.fitting.teaching import load_teacher
@@ -35,11 +36,13 @@ class Control:
         checkpoint: where the state is kept between epochs, and what is there is gone on from.
         stop: once set, the training ends after the batch, with the best weights so far.
         enough: asked after each epoch, with how many there may be, whether the training shall end.
+        machines: who share the training; the state is kept by the first one alone.
     """
 
     checkpoint: Checkpoint | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     enough: Callable[[State, int], bool] = lambda _state, _epochs: False
+    machines: Alone = ALONE
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,18 +102,21 @@ def train_network(
     weights = np.ones(labels)
     if options.balance:
         weights = len(train.truth) / (labels * np.bincount(train.truth, minlength=labels))
-    judge = Judge(network, val, weights)
     inside = bool(accelerators())
-    teacher = load_teacher(options.teacher, network) if options.teacher else None
-    with computing_in(options.precision):
-        trainee = make_trainee(network, draws, epochs, inside=inside, teacher=teacher)
-    progress = control.checkpoint.load(trainee) if control.checkpoint else None
-    if progress is None:
-        progress = Progress()
-        if options.weights is not None:
-            with working("Fitting the last layer"):
-                fit_head(network, train, val)
-                judge.keep_if_best(progress, judge.figures()["val_loss"])
+    machines = control.machines
+    folder = control.checkpoint.folder if control.checkpoint else None
+    kept = machines.first(control.checkpoint.read() if control.checkpoint else b"")
+    if not kept and options.weights is not None and machines.index == 0:
+        with working("Fitting the last layer"):
+            fit_head(network, train, val)
+    learner = machines.spread(network)
+    judge = Judge(network, val, weights, machines, learner)
+    teacher = machines.spread(load_teacher(options.teacher, network)) if options.teacher else None
+    with computing_in(options.precision), machines.scope():
+        trainee = make_trainee(learner, draws, epochs, inside=inside, teacher=teacher)
+        progress = restored(kept, trainee, folder) if kept else Progress()
+    if not kept and options.weights is not None:
+        judge.keep_if_best(progress, judge.figures()["val_loss"])
     if progress.state.ended is None:
         ending = Ending(
             options.total_patience(epochs),
@@ -118,9 +124,13 @@ def train_network(
             control.stop,
             lambda state: control.enough(state, epochs),
         )
-        with epoch_progress(epochs, draws.steps, done=progress.epochs) as shown:
+        batches = make_batches(
+            train, weights, draws, first=progress.epochs, inside=inside, machines=machines
+        )
+        said = epoch_progress(epochs, draws.steps, done=progress.epochs, quiet=machines.index > 0)
+        with said as shown, machines.scope():
             trainee.fit(
-                make_batches(train, weights, draws, first=progress.epochs, inside=inside),
+                batches,
                 shuffle=False,  # they come shuffled
                 initial_epoch=progress.epochs,
                 epochs=epochs,

@@ -12,6 +12,7 @@ from lineside_train.backend import load_keras
 from lineside_train.fitting.changes import changed, changes
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.examples import Examples
+from lineside_train.fitting.machines import ALONE, Alone
 from lineside_train.fitting.teaching import SHARE, taught
 from lineside_train.options import TrainOptions
 
@@ -118,7 +119,13 @@ def _optimizer(options: TrainOptions, steps: int, epochs: int) -> Any:  # noqa: 
 
 
 def make_batches(
-    train: Examples, weights: npt.NDArray[np.float64], draws: Draws, *, first: int, inside: bool
+    train: Examples,
+    weights: npt.NDArray[np.float64],
+    draws: Draws,
+    *,
+    first: int,
+    inside: bool,
+    machines: Alone = ALONE,
 ) -> Any:  # noqa: ANN401
     """The batches of a training, epoch by epoch: a `keras.utils.PyDataset`.
 
@@ -128,8 +135,10 @@ def make_batches(
         draws: which images, and how they are changed.
         first: the first epoch, counted from 0.
         inside: as of `make_trainee`.
+        machines: who share the batches.
     """
     keras = load_keras()
+    rows = machines.rows(draws.batch)
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc, name-defined] # Keras has no types
         """Made beside the training, a few ahead."""
@@ -143,8 +152,11 @@ def make_batches(
 
         def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
             draw = draws.draw(self.epoch, index)
-            targets = draw.targets(train.truth, len(weights))
-            given = draw.inputs(train.tensors) if inside else changed(draw, train.tensors)
+            targets = draw.targets(train.truth, len(weights))[rows]
+            if inside:
+                given: Any = draw.some(rows).inputs(train.tensors)
+            else:
+                given = changed(draw, train.tensors, rows)
             return given, targets, targets @ weights
 
         @override
