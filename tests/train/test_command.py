@@ -129,8 +129,10 @@ def test_notices_come_first(folder: Path, tmp_path: Path) -> None:
     assert lines == [
         "notice: 'fine/太阳 1.png': the file is empty (0 bytes); it is left out",
         "notice: images with an EXIF rotation: 1 (first: 'fine/b.jpg'); it is applied",
-        "notice: 1 image of another shape or size than the others, 300x300 (first: 'fine/b.jpg', "
-        "80x60)",
+        (
+            "notice: 1 image of another shape or size than the others, 300x300 "
+            "(first: 'fine/b.jpg', 80x60)"
+        ),
         "13 images of 2 labels, good: 'fine'; the model sees rgb",
         "  train      7: 3 'crack', 4 'fine'",
         "  val        2: 1 'crack', 1 'fine'",
