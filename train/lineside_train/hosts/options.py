@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from lineside.errors import TrainError
+
 START_S: Final = 300
 """Seconds that hosts are waited for, if nobody says otherwise."""
 
@@ -73,7 +75,8 @@ def pop_roster(options: dict[str, Any]) -> Roster | None:
         options: of the command.
 
     Raises:
-        click.UsageError: they contradict each other, or another option, or the environment.
+        click.UsageError: they contradict each other, or name no machines.
+        TrainError: KERAS_BACKEND asks for another backend than JAX.
     """
     hosts, index, wait_s = (options.pop(name) for name in ("hosts", "host_index", "hosts_wait"))
     if hosts is None:
@@ -97,7 +100,7 @@ def pop_roster(options: dict[str, Any]) -> Roster | None:
     if backend != "jax":
         found = f"is {backend!r}" if backend else "is not set"
         msg = f"--hosts trains on JAX only, and KERAS_BACKEND {found}: set KERAS_BACKEND=jax"
-        raise click.UsageError(msg)
+        raise TrainError(msg)
     return Roster(addresses, index, START_S if wait_s is None else wait_s)
 
 

@@ -94,6 +94,8 @@ class Watch:
         self._us = roster.name(roster.index)
         self._child = child
         self._child_there = True
+        self._child_heard = False
+        self._listener: socket.socket | None = None
         self._noise = noise
         self._silence_s = silence_s
         others = range(1, len(roster.addresses)) if self._leads else [0]
@@ -138,11 +140,13 @@ class Watch:
         try:
             listener = listen(host, port)
         except OSError as error:
-            what = f"port {port} of --hosts can't be used: {error.strerror or error}"
+            why = os.strerror(error.errno or 0)  # Python's own text holds the address again
+            what = f"port {port} of --hosts can't be used: {why}"
             raise Over(1, what, f"{self._us}: {what}") from error
         if self._leads:
             listener.close()
         else:
+            self._listener = listener
             self._selector.register(listener, selectors.EVENT_READ, lambda: self._greet(listener))
 
     def _gather(self, waited_s: float) -> None:
@@ -190,6 +194,7 @@ class Watch:
             )
             with contextlib.suppress(OSError):
                 link.send(Ended(1, line))
+            link.close()
             raise Over(1, line)
         self._selector.unregister(listener)
         listener.close()
@@ -253,13 +258,13 @@ class Watch:
                 if message.code:
                     self._leave(self._because(index, message))
 
-    def _hear_child(self) -> bool:
-        """Returns whether there may be more."""
+    def _hear_child(self) -> None:
         try:
             messages = self._child.receive()
         except OSError:
             self._selector.unregister(self._child)
-            return False
+            self._child_heard = True
+            return
         for message in messages:
             # The first host's facts stay here; the others send theirs to it.
             if isinstance(message, Facts):
@@ -273,7 +278,6 @@ class Watch:
                 if message.code:
                     # It says why, but could wait for the others as it ends.
                     self._leave(Over(message.code))
-        return True
 
     # How it ends
 
@@ -285,15 +289,15 @@ class Watch:
         if pid == 0:
             return
         self._child_there = False
-        if self._child.fileno() in self._selector.get_map():
-            while self._hear_child():
-                pass
+        while not self._child_heard:
+            self._hear_child()
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             raise Over(code)
         killed = f"the training was ended by signal {-code} ({signal.Signals(-code).name})"
         why = "" if code == -signal.SIGKILL else f": {self._noise()}"
-        over = Over(128 - code, killed + why, f"{self._us}: {killed}")
+        way_out = self._way_out()
+        over = Over(128 - code, killed + why + way_out, f"{self._us}: {killed}{way_out}")
         if self._leaving is not None:
             raise self._leaving[1]
         if code == -signal.SIGABRT and any(peer.link for peer in self._peers.values()):
@@ -317,10 +321,10 @@ class Watch:
 
     def _because(self, index: int, message: Ended) -> Over:
         """What another host's end means here."""
-        line = message.line
-        if not line:
-            name = self._roster.name(index)
-            line = f"{name} ended with exit code {message.code}: it says there why"
+        if message.line:
+            return Over(1, message.line)
+        name = self._roster.name(index)
+        line = f"{name} ended with exit code {message.code}: it says there why"
         return Over(130 if message.code == 130 else 1, line)
 
     def _way_out(self) -> str:
@@ -331,12 +335,15 @@ class Watch:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        self._selector.close()
         for peer in self._peers.values():
             if peer.link is not None:
                 with contextlib.suppress(OSError):
                     peer.link.send(Ended(over.code, over.told))
-                peer.link.close()
+            self._part(peer)
+        if self._listener is not None:
+            self._listener.close()
+        self._child.close()
+        self._selector.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
