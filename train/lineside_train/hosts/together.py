@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,6 +15,7 @@ from lineside.extras import quiet_native, require
 from lineside_train.backend import import_keras, load_keras
 from lineside_train.fitting.machines import Alone
 from lineside_train.hosts.options import Roster
+from lineside_train.hosts.watch import is_loopback
 
 
 def join(roster: Roster, left: Callable[[], None]) -> Together:
@@ -28,13 +28,23 @@ def join(roster: Roster, left: Callable[[], None]) -> Together:
     Raises:
         TrainError: Keras' backend is not JAX, or the hosts don't have the same number of devices.
     """
-    if roster.address(0)[0] in {"localhost", "127.0.0.1"}:
-        os.environ.setdefault("JAX_COORDINATOR_BIND_ADDRESS", roster.addresses[0])
-    keras = import_keras()
-    with quiet_native():
-        keras.distribution.initialize(
-            ",".join(roster.addresses), len(roster.addresses), roster.index
-        )
+    import_keras()
+    address = roster.addresses[0]
+    try:
+        with quiet_native():
+            # Not by keras.distribution.initialize, where JAX would look for a cluster by itself
+            # and, under Slurm, take one GPU of each machine.
+            require("jax", extra="train").distributed.initialize(
+                address,
+                len(roster.addresses),
+                roster.index,
+                coordinator_bind_address=address if is_loopback(roster.address(0)[0]) else None,
+                cluster_detection_method="deactivate",
+            )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"JAX can't connect the hosts by {address}, which must be open to all: {reason}"
+        raise TrainError(msg) from error
     load_keras()
     return Together(roster, left)
 

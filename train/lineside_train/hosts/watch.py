@@ -346,13 +346,18 @@ class Watch:
         self._selector.close()
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host's name means this machine alone."""
+    return host in {"localhost", "127.0.0.1"}
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Listen at a port of this machine: of all its interfaces, or of the loopback one alone.
 
     Raises:
         OSError: it is in use, or not allowed.
     """
-    if host in {"localhost", "127.0.0.1"}:
+    if is_loopback(host):
         return socket.create_server(("127.0.0.1", port))
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
