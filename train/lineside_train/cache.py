@@ -99,7 +99,8 @@ def _decode_into(
     """Decode into a new file; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _make_room(path.parent, int(np.prod(shape)))
-    partial = path.with_name(f".{path.stem}.{os.getpid()}")
+    # Hosts of one training may share the folder; in containers their process ids are the same.
+    partial = path.with_name(f".{path.stem}.{os.uname().nodename}.{os.getpid()}")
     try:
         out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         with partial.open("r+b") as file:
