@@ -38,7 +38,8 @@ from lineside_train.backend import load_keras
 from lineside_train.cache import default_cache
 from lineside_train.networks.build import BACKBONES
 from lineside_train.options import TrainOptions
-from lineside_train.session import Task, gather, train_run
+from lineside_train.session import train_run
+from lineside_train.task import Task, gather
 
 SIZE: Final = 96
 REFERENCE: Final = "mobilenet_v3_small"

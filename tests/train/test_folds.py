@@ -22,7 +22,8 @@ from lineside_train.fitting.fit import Trained
 from lineside_train.folds import doubted_images, plan_folds
 from lineside_train.networks import build_network
 from lineside_train.options import TrainOptions
-from lineside_train.session import Task, gather, train_run
+from lineside_train.session import train_run
+from lineside_train.task import Task, gather
 from lineside_train.telling import outcome_lines
 
 LABELS = (Label(name="b", good=False), Label(name="a", good=True))

@@ -10,7 +10,7 @@ import pytest
 from lineside.image import Decode
 from lineside.run import open_run
 from lineside_train.options import TrainOptions
-from lineside_train.session import Task, gather
+from lineside_train.task import Task, gather
 from tests.support.command import lineside
 from tests.support.pictures import colourful, encoded
 

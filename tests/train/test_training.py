@@ -22,7 +22,8 @@ from lineside_train.fitting.examples import Examples, predict
 from lineside_train.fitting.fit import train_network
 from lineside_train.options import TrainOptions
 from lineside_train.predictor import open_run_predictor
-from lineside_train.session import Task, gather, train_run
+from lineside_train.session import train_run
+from lineside_train.task import Task, gather
 from tests.support.command import lineside
 from tests.support.disk import tiny_disk
 from tests.support.pictures import colourful, encoded

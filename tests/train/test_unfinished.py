@@ -16,7 +16,8 @@ from lineside.errors import StorageError
 from lineside.run import Run, open_run
 from lineside_train.fitting.checkpoint import FILE
 from lineside_train.options import TrainOptions
-from lineside_train.session import Task, gather, train_run
+from lineside_train.session import train_run
+from lineside_train.task import Task, gather
 from lineside_train.unfinished import unfinished_folder
 
 pytestmark = pytest.mark.train

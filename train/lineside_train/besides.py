@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,9 @@ from lineside.errors import TrainError
 from lineside.run import CurveMetrics, FoldMetrics
 from lineside_train.curve import learn_curve
 from lineside_train.fitting.examples import Examples, Rows, predict
+from lineside_train.fitting.fit import Trained
 from lineside_train.folds import cross_validate
-
-if TYPE_CHECKING:
-    from lineside_train.fitting.fit import Trained
-    from lineside_train.session import Material, Task
+from lineside_train.task import Material, Task
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,15 @@ from lineside_train.options import (
 from lineside_train.search.options import pop_plan, search_options
 
 if TYPE_CHECKING:
+    from lineside_train.outcome import Outcome
     from lineside_train.search.options import Plan
-    from lineside_train.session import Material, Outcome, Task
+    from lineside_train.task import Material, Task
 
 MAX_LISTED: Final = 20
 """Labels that are listed with their images."""
 
 MAX_NOTICES: Final = 20
 """Lines of notices that are printed; all of them are in metrics.json and in the report."""
-
-EXIT_CODES: Final[dict[str, int]] = {"stopped": 130, "not finite": 1}
-"""Of a training that wrote a run, but did not end well."""
 
 _EPILOG: Final = """\b
 Examples:
@@ -282,8 +280,8 @@ def train(
     given = {key: value for key, value in options.items() if value is not None}
 
     from lineside_train.cache import default_cache
-    from lineside_train.session import Task
-    from lineside_train.telling import outcome_lines
+    from lineside_train.task import Task
+    from lineside_train.telling import EXIT_CODES, outcome_lines
 
     task = Task(
         data=data,
@@ -316,7 +314,8 @@ def _train_alone(task: Task, plan: Plan | None) -> Outcome:
     """What most do: on one machine."""
     from lineside.progress import working
     from lineside_train.backend import load_keras
-    from lineside_train.session import check_out, gather, train_run
+    from lineside_train.session import train_run
+    from lineside_train.task import check_out, gather
 
     check_out(task.out, task.data)
     material = gather(task)

@@ -1,9 +1,9 @@
-"""What a training says at its end, in a few lines for people."""
+"""What a training says at its end: in a few lines for people, and by its exit code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lineside.decision import is_sorting
 from lineside.escapes import said as escapes_said
@@ -13,7 +13,11 @@ from lineside.report.recipe import curve_said
 if TYPE_CHECKING:
     from lineside.metrics import Figures, VerdictFigures
     from lineside.run import Run
-    from lineside_train.session import Outcome
+    from lineside_train.outcome import Outcome
+
+
+EXIT_CODES: Final[dict[str, int]] = {"stopped": 130, "not finite": 1}
+"""Of a training that wrote a run, but did not end well."""
 
 
 def outcome_lines(outcome: Outcome) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from lineside.errors import DatasetError
 from lineside_train.options import TrainOptions
-from lineside_train.session import Material, Task, gather
+from lineside_train.task import Material, Task, gather
 from tests.support.command import lineside
 
 

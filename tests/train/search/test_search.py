@@ -23,7 +23,7 @@ from lineside_train.fitting.checkpoint import FILE
 from lineside_train.options import TrainOptions
 from lineside_train.search.options import Plan
 from lineside_train.search.session import search_run
-from lineside_train.session import Task, gather
+from lineside_train.task import Task, gather
 from lineside_train.unfinished import SEARCH_FILE, unfinished_folder
 from tests.support.command import lineside
 

@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from lineside.progress import working
-from lineside_train.command import EXIT_CODES
 from lineside_train.fitting.fit import Control, train_network
 from lineside_train.fitting.machines import Alone
 from lineside_train.fitting.progress import Ended
@@ -17,17 +16,11 @@ from lineside_train.hosts.facts import installed
 from lineside_train.hosts.fork import part_ways
 from lineside_train.hosts.options import Roster
 from lineside_train.hosts.together import join
-from lineside_train.session import (
-    Material,
-    Outcome,
-    Task,
-    all_examples,
-    asked,
-    check_out,
-    gather,
-    train_run,
-)
+from lineside_train.outcome import Outcome
+from lineside_train.session import train_run
 from lineside_train.stopping import stop_on_interrupt
+from lineside_train.task import Material, Task, all_examples, asked, check_out, gather
+from lineside_train.telling import EXIT_CODES
 
 
 def train_on_hosts(task: Task, roster: Roster, say: Callable[[Material], None]) -> Outcome:

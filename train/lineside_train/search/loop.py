@@ -41,7 +41,7 @@ from lineside_train.search.latency import Stopwatch
 from lineside_train.search.proposal import Tried, propose
 from lineside_train.search.space import Drawn, Space
 from lineside_train.search.telling import begun, done
-from lineside_train.session import Material, Task
+from lineside_train.task import Material, Task
 
 STARTS: Final = 3
 """How often a trial is begun that the process does not survive: it may be what kills it."""

@@ -13,6 +13,7 @@ from lineside.search import Search
 from lineside_train.besides import measure_besides
 from lineside_train.fitting.fit import Control, Trained, train_network
 from lineside_train.networks import build_network
+from lineside_train.outcome import Outcome, measure, report_run
 from lineside_train.search.choice import choose
 from lineside_train.search.device import Device, other_device, this_machine
 from lineside_train.search.journal import Journal, checkpoint_of, read_journal
@@ -21,8 +22,8 @@ from lineside_train.search.loop import Loop, Tensors
 from lineside_train.search.options import Plan
 from lineside_train.search.space import Space, make_space
 from lineside_train.search.telling import table, why
-from lineside_train.session import Material, Outcome, Task, identity, measure, report_run
 from lineside_train.stopping import stop_on_interrupt
+from lineside_train.task import Material, Task, identity
 from lineside_train.unfinished import under_way
 
 
