@@ -194,6 +194,10 @@ def test_a_port_that_is_taken(few: Path, tmp_path: Path) -> None:
         (["--hosts", "::1:1,b:2", "--host-index", "0"], "--hosts names '::1:1'"),
         (["--hosts", "a:1,,b:2", "--host-index", "0"], "--hosts names ''"),
         (["--hosts", "a:1,b:2", "--host-index", "0", "--folds", "3"], "leave --hosts out"),
+        (
+            ["--hosts", "a:1,b:2", "--host-index", "0", "--batch-size", "15"],
+            "--batch-size 15 can't be divided among 2 --hosts",
+        ),
     ],
 )
 def test_what_is_refused(
@@ -221,17 +225,6 @@ def test_another_backend(backend: str | None, what: str, monkeypatch: pytest.Mon
 def test_addresses_as_sockets_take_them() -> None:
     roster = Roster(("gpu1:4200", "[fd00::1]:4201"), 0, 1.0)
     assert [roster.address(index) for index in (0, 1)] == [("gpu1", 4200), ("fd00::1", 4201)]
-
-
-@jax
-def test_a_batch_that_can_not_be_divided(few: Path, tmp_path: Path) -> None:
-    command = [few, "--out", tmp_path / "run", *HOW, "--batch-size", "15"]
-    with hosts(command, command) as (first, second):
-        for one in (first, second):
-            assert (
-                "error: a batch of 15 images can't be divided among 2 hosts: choose a"
-                in said(one, 1)[1]
-            )
 
 
 @pytest.mark.parametrize("mix", ["none", "mixup", "cutmix"])

@@ -75,7 +75,7 @@ def pop_roster(options: dict[str, Any]) -> Roster | None:
         options: of the command.
 
     Raises:
-        click.UsageError: they contradict each other, or name no machines.
+        click.UsageError: they contradict each other or `--batch-size`, or name no machines.
         TrainError: KERAS_BACKEND asks for another backend than JAX.
     """
     hosts, index, wait_s = (options.pop(name) for name in ("hosts", "host_index", "hosts_wait"))
@@ -101,6 +101,10 @@ def pop_roster(options: dict[str, Any]) -> Roster | None:
         found = f"is {backend!r}" if backend else "is not set"
         msg = f"--hosts trains on JAX only, and KERAS_BACKEND {found}: set KERAS_BACKEND=jax"
         raise TrainError(msg)
+    batch = options["batch_size"]
+    if batch % len(addresses):
+        msg = f"--batch-size {batch} can't be divided among {len(addresses)} --hosts: choose a multiple"
+        raise click.UsageError(msg)
     return Roster(addresses, index, START_S if wait_s is None else wait_s)
 
 
