@@ -103,7 +103,8 @@ def pop_roster(options: dict[str, Any]) -> Roster | None:
         raise TrainError(msg)
     batch = options["batch_size"]
     if batch % len(addresses):
-        msg = f"--batch-size {batch} can't be divided among {len(addresses)} --hosts: choose a multiple"
+        count = len(addresses)
+        msg = f"--batch-size {batch} can't be divided among {count} --hosts: choose a multiple"
         raise click.UsageError(msg)
     return Roster(addresses, index, START_S if wait_s is None else wait_s)
 
