@@ -268,8 +268,8 @@ def train(
     folds, curve = options.pop("folds"), options.pop("curve")
     rules = LimitRules(**{name: options.pop(name) for name in OPTIONS})
     plan, roster = pop_plan(options), pop_roster(options)
-    if roster is not None and (folds or curve or plan):
-        msg = "--folds, --curve and --search train on one machine: leave --hosts out for them"
+    if roster is not None and (folds or curve or plan or options["teacher"]):
+        msg = "--folds, --curve, --search and --teacher are for one machine: leave --hosts out"
         raise click.UsageError(msg)
     if sort:
         check_sorting(rules)
