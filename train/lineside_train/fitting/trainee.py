@@ -144,7 +144,8 @@ def make_batches(
         """Made beside the training, a few ahead."""
 
         def __init__(self) -> None:
-            super().__init__(workers=1, use_multiprocessing=False, max_queue_size=4)
+            # With one worker Keras makes them on the thread that trains, unless it is TensorFlow.
+            super().__init__(workers=2, use_multiprocessing=False, max_queue_size=4)
             self.epoch = first
 
         def __len__(self) -> int:
