@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any, Final
@@ -55,6 +56,8 @@ def import_keras() -> Any:  # noqa: ANN401
     with quiet_native():
         keras = require("keras", extra="train")
         require(backend, extra="train")
+    # Several networks are asked in several sizes: TensorFlow warns of a loop that there is not.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Whatever the user's own keras.json says.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")

@@ -214,7 +214,8 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
 @click.option(
     "--patience",
     type=click.IntRange(1, 10_000),
-    help="Epochs to go on without a better loss on val.  [default: half of all, at least 10]",
+    help="Epochs to go on without a better loss on val.  "
+    "[default: half of all, at least 10; all of them with --weights]",
 )
 @click.option(
     "--seed",

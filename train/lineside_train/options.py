@@ -103,5 +103,9 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
         return self.epochs or min(200, max(16, round(total / steps)))
 
     def total_patience(self, epochs: int) -> int:
-        """The patience asked for, or half of all epochs, at least 10."""
-        return self.patience or max(10, epochs // 2)
+        """The patience asked for, or half of all epochs, at least 10.
+
+        Trained weights get all epochs: tuning them makes val worse at first, since it starts from
+        a last layer that fits them, and better once the learning rate falls.
+        """
+        return self.patience or (epochs if self.weights else max(10, epochs // 2))
