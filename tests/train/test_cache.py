@@ -94,8 +94,12 @@ def test_the_files_used_longest_ago_go_first(
         os.utime(file, (1000 + age, 1000 + age))
     cached_tensors(cells, rows[:8], SPEC, SIZE, tmp_path)  # used again
     total = sum(file.stat().st_size for file in files)
+    partial = tmp_path / f".{files[2].stem}.host.99"  # what a training left that was killed
+    partial.write_bytes(bytes(1000))
+    os.utime(partial, (999, 999))
     monkeypatch.setattr(cache, "LIMIT", total - 1)
     cached_tensors(cells, rows[:1], SPEC, SIZE, tmp_path)
     left = set(tmp_path.iterdir())
+    assert partial not in left
     assert files[2] not in left
     assert {files[0], files[1]} < left

@@ -116,8 +116,11 @@ def _decode_into(
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Remove the files used longest ago, until `size` more bytes are within the limit."""
-    files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+    """Remove the files used longest ago, until `size` more bytes are within the limit.
+
+    What a process that was killed left half-written is among them.
+    """
+    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
     total = size + sum(file.stat().st_size for file in files)
     for file in files:
         if total <= LIMIT:
