@@ -4,7 +4,7 @@
 
 looks.py         what each photo looks like, in one pass
 twins.py         near duplicates
-folds.py         cross-validated classifiers
+classifier.py    cross-validated classifiers
 suspects.py      labels that may be wrong
 shortcuts.py     what gives a label away without the part
 amounts.py       how many, how large

@@ -16,8 +16,8 @@ from lineside.errors import DatasetError
 from lineside.progress import working
 from lineside.run import PARTS, SplitRow, open_run
 from lineside_train.data.amounts import amounts, sizes
+from lineside_train.data.classifier import by_group, units
 from lineside_train.data.findings import Finding, from_notices
-from lineside_train.data.folds import by_group, units
 from lineside_train.data.looks import look_at
 from lineside_train.data.shortcuts import border_shortcut, file_shortcuts
 from lineside_train.data.suspects import find_suspects

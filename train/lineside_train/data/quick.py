@@ -11,7 +11,7 @@ import numpy.typing as npt
 from lineside.dataset import Dataset, Grouping, Notice
 from lineside.run import SplitRow
 from lineside_train.data.amounts import amounts, sizes
-from lineside_train.data.folds import by_group, units
+from lineside_train.data.classifier import by_group, units
 from lineside_train.data.looks import Looks, look_at
 from lineside_train.data.shortcuts import border_shortcut, file_shortcuts
 from lineside_train.data.twins import find_twins, twin_findings

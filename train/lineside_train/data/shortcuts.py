@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from lineside_train.data.classifier import Judged, cross_validate
 from lineside_train.data.findings import Finding, Level
-from lineside_train.data.folds import Judged, cross_validate
 from lineside_train.data.looks import Looks
 
 TREES: Final = 100

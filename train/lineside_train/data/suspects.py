@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.extras import require
+from lineside_train.data.classifier import Judged, cross_validate
 from lineside_train.data.findings import Finding, Item, counted
-from lineside_train.data.folds import Judged, cross_validate
 from lineside_train.data.looks import Looks
 
 TREES: Final = 300
