@@ -32,7 +32,7 @@ from lineside.search import Search
 from lineside_train.backend import versions
 from lineside_train.besides import Besides
 from lineside_train.explain import Explainer, Photos
-from lineside_train.fitting.examples import Examples, predict
+from lineside_train.fitting.examples import Examples, label_weights, predict
 from lineside_train.fitting.fit import Trained
 from lineside_train.fitting.progress import Ended
 from lineside_train.folds import doubted_images
@@ -85,9 +85,8 @@ def _explanations(
         Photos(examples[part], [row.file for row in material.part(part)])
         for part in ("train", "test")
     )
-    weights = np.ones(len(material.labels))
-    if task.options.balance:
-        weights = 1 / np.bincount(train.examples.truth, minlength=len(weights))
+    truth, balance = train.examples.truth, task.options.balance
+    weights = label_weights(truth, len(material.labels), balance=balance)
     explainer = Explainer(trained.network, train, test, material.labels, metrics.decision, weights)
     return explainer.explanations
 

@@ -14,6 +14,7 @@ from lineside.manifest import Label
 from lineside.run import Run, open_run
 from lineside_train.backend import load_keras
 from lineside_train.fitting.examples import predict
+from lineside_train.networks import without_head
 
 
 class RunPredictor:
@@ -27,6 +28,11 @@ class RunPredictor:
         self._run = run
         self._network = network
         self.decision = run.metrics.decision
+
+    @property
+    def network(self) -> Any:  # noqa: ANN401 - Keras ships no types
+        """The Keras model: float32 pixels in, logits out."""
+        return self._network
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -63,8 +69,7 @@ class RunPredictor:
         Returns:
             float32, n x f.
         """
-        inner = self._network.get_layer("logits").input
-        return predict(load_keras().Model(self._network.inputs[0], inner), tensors)
+        return predict(without_head(self._network), tensors)
 
 
 def open_run_predictor(path: Path) -> RunPredictor:

@@ -15,7 +15,7 @@ from lineside.errors import StorageError, TrainError
 from lineside.run import open_run
 from lineside_train.fitting.checkpoint import FILE, Checkpoint
 from lineside_train.fitting.epochs import Judge
-from lineside_train.fitting.examples import Examples, Rows, predict
+from lineside_train.fitting.examples import Examples, Rows, label_weights, predict
 from lineside_train.fitting.fit import Control, train_network
 from lineside_train.fitting.probe import fit_head
 from lineside_train.fitting.progress import Progress
@@ -125,6 +125,19 @@ def test_focal_loss_and_smoothing_change_what_is_minimized(parts: dict[str, Exam
     assert losses[1] < losses[0]
 
 
+def test_the_last_layer_weighs_labels_as_the_training_does(parts: dict[str, Examples]) -> None:
+    rare = np.flatnonzero(parts["train"].truth == 0)[:8]
+    rows = np.concatenate([rare, np.flatnonzero(parts["train"].truth == 1)])
+    few = Examples(parts["train"].tensors[rows], parts["train"].truth[rows])
+    network = build_network(small(), 1, 2)
+
+    def called_rare(*, balance: bool) -> int:
+        fit_head(network, few, parts["val"], label_weights(few.truth, 2, balance=balance))
+        return int((predict(network, parts["test"].tensors).argmax(axis=1) == 0).sum())
+
+    assert called_rare(balance=True) > called_rare(balance=False)
+
+
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_half_the_precision_gives_a_network_of_whole_precision(
     parts: dict[str, Examples], tmp_path: Path, precision: str
@@ -163,7 +176,7 @@ def test_the_last_layer_is_fitted_in_closed_form(parts: dict[str, Examples]) -> 
     network = build_network(small(), 1, 2)
     before = predict(network, parts["train"].tensors)
     body = [layer.get_weights() for layer in network.layers if layer.name != "logits"]
-    fit_head(network, parts["train"], parts["val"])
+    fit_head(network, parts["train"], parts["val"], np.ones(2))
     truth = parts["train"].truth
     after = predict(network, parts["train"].tensors)
 

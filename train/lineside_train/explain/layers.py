@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from lineside_train.backend import load_keras
 from lineside_train.fitting.examples import Images, predict
+from lineside_train.networks import without_head
 
 Floats = npt.NDArray[np.floating]
 
@@ -45,7 +46,7 @@ class LastLayers:
     def __init__(self, network: Any) -> None:  # noqa: ANN401 - Keras ships no types
         keras = load_keras()
         head = network.get_layer("logits")
-        self._embedding = keras.Model(network.inputs, head.input)
+        self._embedding = without_head(network)
         self._kernel, self._bias = (np.asarray(one, np.float64) for one in head.get_weights())
         pooling = [
             layer

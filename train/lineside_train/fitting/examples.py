@@ -60,6 +60,21 @@ class Examples:
     truth: npt.NDArray[np.int64]
 
 
+def label_weights(
+    truth: npt.NDArray[np.int64], labels: int, *, balance: bool
+) -> npt.NDArray[np.float64]:
+    """What an image of each label weighs in a loss: n / (labels * n of the label), or 1.
+
+    Args:
+        truth: n indices of the true label; each label has an image.
+        labels: how many there are.
+        balance: whether each label counts the same, however many images it has.
+    """
+    if not balance:
+        return np.ones(labels)
+    return np.asarray(len(truth) / (labels * np.bincount(truth, minlength=labels)))
+
+
 def predict(network: Any, tensors: Images) -> npt.NDArray[np.float32]:  # noqa: ANN401
     """What a network gives for images.
 

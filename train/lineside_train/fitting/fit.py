@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from lineside.errors import TrainError
 from lineside.extras import quiet_native
@@ -17,7 +16,7 @@ from lineside_train.backend import accelerators, computing_in, load_keras
 from lineside_train.fitting.checkpoint import Checkpoint, restored
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.epochs import Ending, Judge, epoch_callback
-from lineside_train.fitting.examples import Examples
+from lineside_train.fitting.examples import Examples, label_weights
 from lineside_train.fitting.machines import ALONE, Alone
 from lineside_train.fitting.probe import fit_head
 from lineside_train.fitting.progress import Ended, Progress, State
@@ -99,16 +98,14 @@ def train_network(
         network = build_network(options, channels, labels)
     draws = Draws(len(train.truth), (height, width), options)
     epochs = options.total_epochs(draws.steps)
-    weights = np.ones(labels)
-    if options.balance:
-        weights = len(train.truth) / (labels * np.bincount(train.truth, minlength=labels))
+    weights = label_weights(train.truth, labels, balance=options.balance)
     inside = bool(accelerators())
     machines = control.machines
     folder = control.checkpoint.folder if control.checkpoint else None
     kept = machines.first(control.checkpoint.read() if control.checkpoint else b"")
     if not kept and options.weights is not None and machines.index == 0:
         with working("Fitting the last layer"):
-            fit_head(network, train, val)
+            fit_head(network, train, val, weights)
     learner = machines.spread(network)
     judge = Judge(network, val, weights, machines, learner)
     teacher = machines.spread(load_teacher(options.teacher, network)) if options.teacher else None

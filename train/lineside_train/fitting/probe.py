@@ -13,37 +13,41 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.extras import require
-from lineside_train.backend import load_keras
 from lineside_train.fitting.examples import Examples, predict
+from lineside_train.networks import without_head
 
 STRENGTHS: Final = (1e-3, 1e-2, 1e-1, 1.0)
 """Inverse strengths of the regularization to choose from, on val."""
 
 
-def fit_head(network: Any, train: Examples, val: Examples) -> None:  # noqa: ANN401 - no types
+def fit_head(
+    network: Any,  # noqa: ANN401 - Keras ships no types
+    train: Examples,
+    val: Examples,
+    weights: npt.NDArray[np.float64],
+) -> None:
     """Fit the layer `logits` of a network, with the others as they are.
 
-    Labels are weighted so that each counts the same. The strength of the regularization is the one
-    with the lowest log loss on val.
+    The strength of the regularization is the one with the lowest log loss on val.
 
     Args:
         network: ends in the dense layer `logits`; its weights are replaced.
         train: what is learned from.
         val: what the strength is chosen by.
+        weights: of each label.
     """
     linear = require("sklearn.linear_model", extra="train")
     metrics = require("sklearn.metrics", extra="train")
     head = network.get_layer("logits")
-    body = load_keras().Model(network.input, head.input)
+    body = without_head(network)
     found, checked = predict(body, train.tensors), predict(body, val.tensors)
     mean, spread = found.mean(axis=0), found.std(axis=0) + 1e-6
     labels = np.arange(head.units)
 
     def fit(strength: float) -> tuple[float, Any]:
-        model = linear.LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-        model.fit((found - mean) / spread, train.truth)
+        model = linear.LogisticRegression(C=strength, max_iter=1000)
+        model.fit((found - mean) / spread, train.truth, sample_weight=weights[train.truth])
         said = model.predict_proba((checked - mean) / spread)
-        weights = len(val.truth) / (len(labels) * np.bincount(val.truth, minlength=len(labels)))
         return metrics.log_loss(
             val.truth, said, labels=labels, sample_weight=weights[val.truth]
         ), model

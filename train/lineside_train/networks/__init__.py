@@ -11,6 +11,6 @@ pooling and one dense layer: no swish, no squeeze-excite, no Lambda.
     build.py              the whole network: from pixels to logits
 """
 
-from lineside_train.networks.build import build_network
+from lineside_train.networks.build import build_network, without_head
 
-__all__ = ["build_network"]
+__all__ = ["build_network", "without_head"]

@@ -40,3 +40,11 @@ def build_network(options: TrainOptions, channels: int, labels: int) -> Any:  # 
     if options.weights is not None:
         start_from(network, options, options.weights)
     return network
+
+
+def without_head(network: Any) -> Any:  # noqa: ANN401
+    """What the last layer, `logits`, is given: a model that shares the network's other layers.
+
+    Output shape: (batch, features)
+    """
+    return load_keras().Model(network.inputs[0], network.get_layer("logits").input)
