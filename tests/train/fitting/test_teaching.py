@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,11 @@ def test_teachers_that_are_refused(run_folder: Path, tmp_path: Path) -> None:
     network = build_network(TrainOptions(image_size=64), 3, 5)
     with pytest.raises(TrainError, match="sees 1 channels and knows 2 labels, 3 and 5 "):
         load_teacher(str(run_folder), network)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run_folder, damaged)
+    (damaged / "model.keras").write_bytes(b"no zip file")
+    with pytest.raises(RunError, match=r"model\.keras can't be loaded: .*; train it again"):
+        load_teacher(str(damaged), network)
     with pytest.raises(RunError, match="is no run"):
         load_teacher(str(tmp_path / "nowhere"), network)
     with pytest.raises(TrainError, match=r"was trained on another split, .*: give --split "):

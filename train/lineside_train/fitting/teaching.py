@@ -17,6 +17,7 @@ from typing import Any, Final
 from lineside.errors import TrainError
 from lineside.run import open_run
 from lineside_train.backend import load_keras
+from lineside_train.predictor import open_run_predictor
 
 SHARE: Final = 0.5
 TEMPERATURE: Final = 2.0
@@ -33,9 +34,7 @@ def load_teacher(path: str, network: Any) -> Any:  # noqa: ANN401 - Keras ships 
         RunError: it is no run, or damaged.
         TrainError: it sees other colours or knows other labels.
     """
-    keras = load_keras()
-    run = open_run(Path(path))
-    teacher = keras.models.load_model(run.model_path, compile=False, safe_mode=True)
+    teacher = open_run_predictor(Path(path)).network
     seen, said = teacher.input_shape[-1], teacher.output_shape[-1]
     if (seen, said) != (network.input_shape[-1], network.output_shape[-1]):
         msg = (
@@ -45,7 +44,7 @@ def load_teacher(path: str, network: Any) -> Any:  # noqa: ANN401 - Keras ships 
         )
         raise TrainError(msg)
     # Its own name may be the student's, too.
-    return keras.Model(teacher.input, teacher.output, name="teacher")
+    return load_keras().Model(teacher.input, teacher.output, name="teacher")
 
 
 def check_teacher(path: str, split: str) -> None:
