@@ -38,7 +38,6 @@ from lineside_agent.schedule import LEDGER_S, RETRY_S, TICK_S, Needs, Schedule
 from lineside_agent.waiting import Waiting
 
 log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 

@@ -40,6 +40,8 @@ Examples:
   lineside train photos --out runs/first
   lineside train photos --out runs/second --good intact --flip both
   lineside train fruit --out runs/fruit --sort --colour rgb
+  lineside train photos --out runs/few --arch mobilenet_v2 --weights imagenet --folds 5
+  lineside train photos --out runs/few --resume              # after a crash, with the same options
   lineside train photos --out runs/fast --reduce auto
   lineside train photos --out runs/baseline --arch mlp --units 32
   lineside train photos --out runs/best --search 20 --max-latency 1.5

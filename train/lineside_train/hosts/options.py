@@ -43,29 +43,32 @@ class Roster:
 
 
 def host_options(command: Command) -> Command:
-    """Add the options of a training on several machines to a command."""
-    for option in (
-        click.option(
-            "--hosts",
-            metavar="HOST:PORT,HOST:PORT…",
-            help="Train on several machines together, all started with the same command; wants "
-            "KERAS_BACKEND=jax. The first one writes the run.",
-        ),
-        click.option(
-            "--host-index",
-            type=click.IntRange(min=0),
-            metavar="I",
-            help="Which of --hosts this machine is, counted from 0.",
-        ),
-        click.option(
-            "--hosts-wait",
-            type=click.FloatRange(1, 86_400),
-            metavar="SECONDS",
-            help=f"How long the other --hosts are waited for at the start.  [default: {START_S}]",
-        ),
-    ):
+    """The options of a training on several machines; `pop_roster` takes them."""
+    for option in reversed(_CLICK):
         command = option(command)
     return command
+
+
+_CLICK: Final = (
+    click.option(
+        "--hosts",
+        metavar="HOST:PORT,HOST:PORT…",
+        help="Train on several machines together, all started with the same command; wants "
+        "KERAS_BACKEND=jax. The first one writes the run.",
+    ),
+    click.option(
+        "--host-index",
+        type=click.IntRange(min=0),
+        metavar="I",
+        help="Which of --hosts this machine is, counted from 0.",
+    ),
+    click.option(
+        "--hosts-wait",
+        type=click.FloatRange(1, 86_400),
+        metavar="SECONDS",
+        help=f"How long the other --hosts are waited for at the start.  [default: {START_S}]",
+    ),
+)
 
 
 def pop_roster(options: dict[str, Any]) -> Roster | None:
