@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +14,7 @@ from lineside_train.options import TrainOptions
 from lineside_train.session import train_run
 from lineside_train.task import Task, gather
 from lineside_train.unfinished import unfinished_folder
+from tests.support.training import training
 
 pytestmark = pytest.mark.train
 
@@ -38,32 +34,9 @@ def train(cells: Path, out: Path, *, resume: bool = False, **options: object) ->
     return train_run(task, gather(task)).run
 
 
-@contextmanager
-def training(cells: Path, out: Path, **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A training that has kept its state once."""
-    words = [
-        word
-        for key, value in (HOW | options).items()
-        for word in (f"--{key.replace('_', '-')}", value)
-    ]
-    command = [sys.executable, "-m", "lineside", "train", cells, "--out", out, *words]
-    with subprocess.Popen(
-        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            deadline = time.monotonic() + 90
-            while not (unfinished_folder(out) / FILE).exists():
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            yield process
-        finally:
-            process.kill()
-
-
 def test_a_killed_training_goes_on_where_it_was(cells: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with training(cells, out) as process:
+    with training(cells, out, HOW) as process:
         process.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
         with pytest.raises(StorageError) as second:
             train(cells, out)
@@ -94,7 +67,7 @@ def test_a_killed_training_goes_on_where_it_was(cells: Path, tmp_path: Path) -> 
 
 def test_ctrl_c_keeps_the_best_so_far(cells: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with training(cells, out, epochs=5000, patience=5000) as process:
+    with training(cells, out, HOW | {"epochs": 5000, "patience": 5000}) as process:
         process.send_signal(signal.SIGINT)
         said, complained = process.communicate(timeout=90)
     assert process.returncode == 130, complained
@@ -115,7 +88,7 @@ def test_resume_with_nothing_to_go_on_from_starts_anew(cells: Path, tmp_path: Pa
 def test_a_damaged_state_is_refused(cells: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     folder = unfinished_folder(out)
-    with training(cells, out) as process:
+    with training(cells, out, HOW) as process:
         process.kill()
         process.wait()
     state = folder / FILE

@@ -7,10 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from lineside_train.search.session import search_run
 from lineside_train.task import Task, gather
 from lineside_train.unfinished import SEARCH_FILE, unfinished_folder
 from tests.support.command import lineside
+from tests.support.training import training
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
 
@@ -69,29 +67,12 @@ def found(run: Run) -> Search:
     return run.metrics.search
 
 
-@contextmanager
 def searching(
     cells: Path, out: Path, *, trial: int, **options: object
-) -> Iterator[subprocess.Popen[str]]:
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """A search in a process of its own, whose training of that number has kept its state once."""
-    words = [
-        word
-        for key, value in (HOW | options).items()
-        for word in (f"--{key.replace('_', '-')}", value)
-    ]
-    command = [sys.executable, "-m", "lineside", "train", cells, "--out", out, "--search", 2]
-    with subprocess.Popen(
-        [*map(str, (*command, *words))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            deadline = time.monotonic() + 300
-            while not (unfinished_folder(out) / f"trial-{trial}" / FILE).exists():
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            yield process
-        finally:
-            process.kill()
+    state = f"trial-{trial}/{FILE}"
+    return training(cells, out, HOW | options, "--search", 2, state=state, within_s=300)
 
 
 def outcome_of(trial: Trial) -> tuple[Any, ...]:
