@@ -28,18 +28,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from bench.page import write_section
-from bench.quality import shared
+from bench.quality import WEIGHTS, answers_of, shared
 from bench.training import (
     LOGS,
     WORK,
     Recipe,
     badness,
-    bundle_logits,
     make_bundle,
     make_run,
     middle,
-    test_logits,
-    test_truth,
 )
 from lineside.dataset import read_dataset
 from lineside.extras import require
@@ -55,7 +52,6 @@ LABELS: Final = {
 GOOD: Final = ("--good", "functional", "--good", "functional_unsure")
 PAPER: Final = 0.8842
 V2: Final = "weights/mobilenet_v2_1.0_224_imagenet_notop_dequantized_from_int8.weights.h5"
-V1: Final = "weights/mobilenet_v1_0.25_224_imagenet_notop_from_float_tflite.weights.h5"
 
 
 def recipes() -> list[Recipe]:
@@ -71,7 +67,7 @@ def recipes() -> list[Recipe]:
             "v1-160",
             (
                 *(*common, "--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "160"),
-                *("--epochs", "40", "--learning-rate", "0.002", "--weights", str(shared(V1))),
+                *("--epochs", "40", "--learning-rate", "0.002", "--weights", str(shared(WEIGHTS))),
             ),
         ),
         Recipe("plain-128", (*common, "--image-size", "128")),
@@ -116,10 +112,10 @@ def split(data: Path, kinds: dict[str, str], seed: int) -> tuple[SplitRow, ...]:
 def measure(run: Run, scheme: str) -> dict[str, float]:
     """Figures of the Keras model and of the bundle, on test, where over 0.5 is defective."""
     labels, bad = run.info.labels, np.array([not label.good for label in run.info.labels])
-    truth = bad[test_truth(run)]
-    bundle = make_bundle(run, scheme)
+    answers = answers_of(run, make_bundle(run, scheme))
+    truth = bad[answers.truth]
     found = {"parameters": float(run.metrics.parameters), "seconds": run.info.train_seconds}
-    for name, logits in (("float", test_logits(run)), ("int8", bundle_logits(run, bundle))):
+    for name, logits in (("float", answers.original), ("int8", answers.converted)):
         score = badness(logits, labels)
         found |= {
             f"{name} accuracy": float(np.mean((score > 0.5) == truth)),

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import balanced_accuracy_score
 
 from bench.page import write_section
-from bench.quality import photos_of
-from bench.training import LOGS, WORK, bundle_logits, make_bundle, middle, test_truth
+from bench.quality import answers_of, photos_of
+from bench.training import LOGS, WORK, make_bundle, middle
 from lineside.bench.measure import time_in_turn
 from lineside.bundle import Bundle
 from lineside.inspector import Inspector
@@ -156,9 +156,9 @@ def compare(data: str, seed: int) -> dict[str, Measured]:
     base = min(took[NETWORKS[0], scheme] for scheme in ("float32", "static_wi8_ai8"))
     for one, run in runs.items():
         best = min(("float32", "static_wi8_ai8"), key=lambda scheme: took[one, scheme])
-        said = bundle_logits(run, bundles[one, best]).argmax(axis=1)
+        answers = answers_of(run, bundles[one, best])
         found[f"{one[0]} {one[1]:g}"] = Measured(
-            float(balanced_accuracy_score(test_truth(run), said)),
+            float(balanced_accuracy_score(answers.truth, answers.converted.argmax(axis=1))),
             took[one, best] / base,
             best,
             run.metrics.parameters,

@@ -24,11 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import balanced_accuracy_score
 
 from bench.page import write_section
-from bench.quality import FOLDS, fold_photos, photos_of, shared
-from bench.training import LOGS, Recipe, make_run, middle, test_logits, test_truth
+from bench.quality import FOLDS, WEIGHTS, fold_photos, photos_of, shared, truth_of
+from bench.training import LOGS, Recipe, make_run, middle
 from lineside.dataset import read_dataset
 
-V1: Final = "weights/mobilenet_v1_0.25_224_imagenet_notop_from_float_tflite.weights.h5"
 DATA: Final = {"trashnet": ("--sort",), "cookies": (), "aliens": ()}
 """Data sets, and what is special about them."""
 
@@ -36,7 +35,7 @@ DATA: Final = {"trashnet": ("--sort",), "cookies": (), "aliens": ()}
 def recipes() -> list[Recipe]:
     """What is compared, the plain one first."""
     backbone = ("--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "160")
-    backbone += ("--colour", "rgb", "--weights", str(shared(V1)))
+    backbone += ("--colour", "rgb", "--weights", str(shared(WEIGHTS)))
     return [
         Recipe("frozen", (*backbone, "--fine-tune", "head")),
         Recipe("tuned", (*backbone, "--flip", "horizontal", "--augment", "strong")),
@@ -51,8 +50,8 @@ def balanced(name: str, recipe: Recipe, seed: int) -> float:
     for fold in range(FOLDS):
         words = Recipe(f"{name}-{recipe.name}", (*recipe.words, *DATA[name], "--seed", str(seed)))
         run = make_run("folds", words, f"{fold}-{seed}", data, fold_photos(photos, fold))
-        truth.append(test_truth(run))
-        said.append(test_logits(run).argmax(axis=1))
+        truth.append(truth_of(run))
+        said.append(np.argmax(run.metrics.logits["test"], axis=1))
     return float(balanced_accuracy_score(np.concatenate(truth), np.concatenate(said)))
 
 

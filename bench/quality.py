@@ -200,6 +200,12 @@ def answers_of(run: Run, bundle: Bundle) -> Answers:
     return compared(run, bundle, np.stack([inspector.logits(one) for one in pixels]))
 
 
+def truth_of(run: Run) -> npt.NDArray[np.intp]:
+    """Of the run's test images: n indices into its labels."""
+    index = {label.name: k for k, label in enumerate(run.info.labels)}
+    return np.array([index[row.label] for row in run.rows("test")])
+
+
 def compared(run: Run, bundle: Bundle, converted: Floats) -> Answers:
     """The answers of some model for the test images beside those of Keras.
 
@@ -209,13 +215,11 @@ def compared(run: Run, bundle: Bundle, converted: Floats) -> Answers:
         converted: n x labels, logits.
     """
     rows, labels = run.rows("test"), run.info.labels
-    index = {label.name: k for k, label in enumerate(labels)}
     original = np.array(run.metrics.logits["test"])
     files = [row.file for row in rows]
     decision = bundle.manifest.decision
     flips = compare(files, original, converted, decision, labels)[1]
-    truth = np.array([index[row.label] for row in rows])
-    return Answers(tuple(labels), truth, original, converted, len(flips))
+    return Answers(tuple(labels), truth_of(run), original, converted, len(flips))
 
 
 def pooled(answers: Sequence[Answers]) -> Answers:

@@ -21,12 +21,11 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.page import write_section
-from bench.quality import photos_of, shared
+from bench.quality import WEIGHTS, photos_of, shared
 from bench.training import LOGS, Recipe, make_run
 from lineside.dataset import read_dataset, split_photos
 from lineside.run import Run
 
-V1: Final = "weights/mobilenet_v1_0.25_224_imagenet_notop_from_float_tflite.weights.h5"
 WAYS: Final = {
     "default": (),
     "mixup": ("--mix", "mixup"),
@@ -46,9 +45,9 @@ def cases() -> dict[str, tuple[str, tuple[str, ...]]]:
         "trashnet, plain": ("trashnet", ("--sort", "--flip", "horizontal", "--image-size", "96")),
         "trashnet, tuned": (
             "trashnet",
-            ("--sort", "--flip", "horizontal", *tuned, str(shared(V1))),
+            ("--sort", "--flip", "horizontal", *tuned, str(shared(WEIGHTS))),
         ),
-        "aliens, tuned": ("aliens", ("--flip", "horizontal", *tuned, str(shared(V1)))),
+        "aliens, tuned": ("aliens", ("--flip", "horizontal", *tuned, str(shared(WEIGHTS)))),
     }
 
 

@@ -22,9 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.page import ROOT
 from bench.quality import SHARED
 from lineside.bundle import Bundle, open_bundle
-from lineside.dataset import load_tensors
 from lineside.decision import softmax
-from lineside.inspector import Inspector
 from lineside.manifest import Label
 from lineside.run import Run, SplitRow, encode_split, open_run
 
@@ -92,28 +90,6 @@ def make_bundle(run: Run, scheme: str) -> Bundle:
         command += ["--scheme", scheme, "--max-flips", "100"]
         subprocess.run(command, check=True, capture_output=True, text=True)
     return open_bundle(out)
-
-
-def bundle_logits(run: Run, bundle: Bundle) -> Floats:
-    """What the bundle says of the run's test images: n x labels."""
-    info = run.info
-    files = [row.file for row in run.rows("test")]
-    pixels = load_tensors(
-        Path(info.data_root), files, info.preprocess, info.image_size, what="Reading test"
-    )
-    inspector = Inspector(bundle)
-    return np.stack([inspector.logits(one) for one in pixels]).astype(np.float64)
-
-
-def test_logits(run: Run) -> Floats:
-    """What the Keras model says of the run's test images: n x labels."""
-    return np.array(run.metrics.logits["test"])
-
-
-def test_truth(run: Run) -> npt.NDArray[np.intp]:
-    """Of the run's test images: n indices into its labels."""
-    names = [label.name for label in run.info.labels]
-    return np.array([names.index(row.label) for row in run.rows("test")])
 
 
 def badness(logits: Floats, labels: Sequence[Label]) -> Floats:
