@@ -52,25 +52,28 @@ LABELS: Final = {
 GOOD: Final = ("--good", "functional", "--good", "functional_unsure")
 PAPER: Final = 0.8842
 V2: Final = "weights/mobilenet_v2_1.0_224_imagenet_notop_dequantized_from_int8.weights.h5"
+TEACHER: Final = "v2-160"
+"""Where a recipe names it after `--teacher`, it is that one's run of the same split."""
 
 
 def recipes() -> list[Recipe]:
-    """What is compared."""
+    """What is compared, teachers first."""
     common = (*GOOD, "--flip", "both", "--no-balance", "--colour", "gray")
     tune = ("--learning-rate", "0.0003", "--mix", "mixup", "--epochs", "24", "--weights")
+    small = (
+        *(*common, "--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "160"),
+        *("--epochs", "40", "--learning-rate", "0.002", "--weights", str(shared(WEIGHTS))),
+    )
+    plain = (*common, "--image-size", "128")
     return [
         Recipe(
             "v2-160",
             (*common, "--arch", "mobilenet_v2", "--image-size", "160", *tune, str(shared(V2))),
         ),
-        Recipe(
-            "v1-160",
-            (
-                *(*common, "--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "160"),
-                *("--epochs", "40", "--learning-rate", "0.002", "--weights", str(shared(WEIGHTS))),
-            ),
-        ),
-        Recipe("plain-128", (*common, "--image-size", "128")),
+        Recipe("v1-160", small),
+        Recipe("plain-128", plain),
+        Recipe("v1-160-taught", (*small, "--teacher", TEACHER)),
+        Recipe("plain-128-taught", (*plain, "--teacher", TEACHER)),
     ]
 
 
@@ -136,7 +139,9 @@ def main() -> None:
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in range(wanted.splits):
         for recipe in chosen:
-            words = Recipe(recipe.name, (*recipe.words, "--seed", str(seed)))
+            teacher = str(WORK / "elpv" / f"{TEACHER}-{seed}")
+            told = (teacher if word == TEACHER else word for word in recipe.words)
+            words = Recipe(recipe.name, (*told, "--seed", str(seed)))
             run = make_run("elpv", words, str(seed), data, split(data, kinds, seed))
             rows[recipe.name].append(measure(run, "static_wi8_ai8"))
             print(recipe.name, seed, json.dumps(rows[recipe.name][-1]), flush=True)

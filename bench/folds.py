@@ -34,7 +34,7 @@ DATA: Final = {"trashnet": ("--sort",), "cookies": (), "aliens": ()}
 
 def recipes() -> list[Recipe]:
     """What is compared, the plain one first."""
-    backbone = ("--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "160")
+    backbone = ("--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "128")
     backbone += ("--colour", "rgb", "--weights", str(shared(WEIGHTS)))
     return [
         Recipe("frozen", (*backbone, "--fine-tune", "head")),
@@ -74,7 +74,7 @@ def main() -> None:
             for recipe, values in zip(recipes(), rows, strict=True):
                 writer.writerows([name, recipe.name, *one] for one in enumerate(values))
     body = [
-        "MobileNetV1 0.25 at 160 px. Medians of the seeds, and from where to where.",
+        "MobileNetV1 0.25 at 128 px. Medians of the seeds, and from where to where.",
         "",
         "| photos | frozen, linear head | tuned | gain, points |",
         "| --- | ---: | ---: | ---: |",
