@@ -50,7 +50,7 @@ NETWORKS: Final = (
     *(("separable", width) for width in (1.0, 2.0, 4.0)),
 )
 DATA: Final = {"elpv": {"good": ("functional",)}, "trashnet": {"sort": True}}
-STEPS: Final = 2400
+STEPS: Final = 1500
 """Batches that each network learns from."""
 
 SECONDS: Final = 1.5

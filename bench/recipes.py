@@ -39,15 +39,17 @@ WAYS: Final = {
 
 def cases() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Name, photos, and what all of the ways are told."""
-    tuned = ("--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "128", "--weights")
+    tuned = ("--arch", "mobilenet_v1", "--width", "0.25", "--colour", "rgb", "--weights")
     return {
         "elpv, plain": ("elpv", ("--good", "functional", "--flip", "both", "--image-size", "96")),
         "trashnet, plain": ("trashnet", ("--sort", "--flip", "horizontal", "--image-size", "96")),
         "trashnet, tuned": (
             "trashnet",
-            ("--sort", "--flip", "horizontal", *tuned, str(shared(WEIGHTS))),
+            (
+                *("--sort", "--flip", "horizontal", "--image-size", "128"),
+                *(*tuned, str(shared(WEIGHTS))),
+            ),
         ),
-        "aliens, tuned": ("aliens", ("--flip", "horizontal", *tuned, str(shared(WEIGHTS)))),
     }
 
 

@@ -68,7 +68,7 @@ def make_run(group: str, recipe: Recipe, case: str, data: Path, rows: Sequence[S
         said = (
             f"\n# {recipe.name} {case}\n$ lineside train … {' '.join(recipe.words)}\n{done.stdout}"
         )
-        for place in (WORK, SHARED, ROOT):
+        for place in (WORK, SHARED, ROOT, Path(sys.prefix)):
             said = said.replace(f"{place}/", "")
         LOGS.mkdir(exist_ok=True)
         with (LOGS / f"{group}.log").open("a") as log:
