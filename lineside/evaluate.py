@@ -111,7 +111,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     def to_json(self) -> bytes:
         """One object: the figures, `parity`, `notes`, and `verdicts` where limits are known."""
         said: dict[str, Any] = msgspec.to_builtins(self.figures)
-        del said["macro_auroc" if len(self.figures.labels) == 2 else "auroc"]
+        if len(self.figures.labels) == 2:
+            del said["macro_auroc"]
         if self.verdicts is not None:
             said["verdicts"] = msgspec.to_builtins(self.verdicts)
         said |= {"parity": self.parity, "notes": self.notes}
@@ -239,13 +240,14 @@ def _verdicts(said: VerdictFigures, *, sorting: bool) -> str:
 
 
 def _headline(found: Figures) -> str:
-    name = "AUROC" if len(found.labels) == 2 else "macro AUROC"
     ends = found.intervals
     said = f"{found.images} images: accuracy {_percent(found.accuracy)}{_range(ends['accuracy'])}"
     said += f", balanced accuracy {_percent(found.balanced_accuracy)}"
     said += _range(ends["balanced_accuracy"])
     if found.area is not None:
-        said += f", {name} {found.area:.3f}{interval_said(found.area_interval, '{:.3f}')}"
+        said += (
+            f", {found.area_name} {found.area:.3f}{interval_said(found.area_interval, '{:.3f}')}"
+        )
     return said + "\n(in brackets: 95 % confidence intervals)\n"
 
 

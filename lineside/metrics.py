@@ -7,8 +7,10 @@ Of n images with truth t and logits z, over the labels k:
     recall of k        of the images whose truth is k, the share predicted as k
     precision of k     of the images predicted as k, the share whose truth is k
     balanced accuracy  mean recall over the labels that have images
-    AUROC              probability that a random image of one label scores higher than a random
-                       image of the other, ties counted half (area under the ROC curve)
+    AUROC              probability that a random bad part scores higher than a random good one,
+                       ties counted half (area under the ROC curve); the score is the sum over
+                       the labels of bad parts. Of two labels that are sorted into: of one against
+                       the other
     macro AUROC        mean over the labels of the AUROC of `k` against all others
 
 How far they may be off by chance is in `intervals`: see `lineside.intervals`.
@@ -52,25 +54,30 @@ class Figures(Struct, frozen=True, kw_only=True):
     accuracy: float
     balanced_accuracy: float
     auroc: float | None = None
-    """For two labels; null where only one of them has images."""
+    """Null where there are images of one side only, and for more than two labels when sorting."""
     macro_auroc: float | None = None
-    """For more labels, over those that have images; null where only one of them has."""
+    """For more than two labels, over those that have images; null where only one of them has."""
     per_label: dict[str, LabelFigures]
     confusion: list[list[int]]
     """Row: truth, column: predicted; both in the order of `labels`."""
     labels: list[str]
     intervals: dict[str, list[float]] = {}
-    """The 95 % confidence intervals of `accuracy`, `balanced_accuracy`, and of the area."""
+    """The 95 % confidence intervals of `accuracy`, `balanced_accuracy`, and of the areas."""
 
     @property
     def area(self) -> float | None:
-        """The AUROC, or the macro AUROC where there are more than two labels."""
-        return self.auroc if len(self.labels) == 2 else self.macro_auroc
+        """The AUROC, or the macro AUROC where there is none."""
+        return self.macro_auroc if self.auroc is None else self.auroc
+
+    @property
+    def area_name(self) -> str:
+        """How `area` is called."""
+        return "AUROC" if self.macro_auroc is None or self.auroc is not None else "macro AUROC"
 
     @property
     def area_interval(self) -> list[float] | None:
         """That of `area`."""
-        return self.intervals.get("auroc" if len(self.labels) == 2 else "macro_auroc")
+        return self.intervals.get(self.area_name.lower().replace(" ", "_"))
 
 
 class VerdictFigures(Struct, frozen=True, kw_only=True):
@@ -106,7 +113,7 @@ def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
     Args:
         truth: n indices into `labels`.
         logits: n x labels; a temperature or an offset for all labels of a row changes nothing
-            but, for more than two labels, the macro AUROC.
+            but, for more than two labels, the areas.
         labels: in the order of the columns.
 
     Raises:
@@ -128,22 +135,33 @@ def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
         for k, name in enumerate(names)
     }
     probabilities = softmax(logits)
-    one_vs_rest = _one_vs_rest(truth, probabilities)
+    sides, scores = truth, probabilities
+    if not is_sorting(labels):
+        bad = np.array([not label.good for label in labels])
+        sides = bad[truth].astype(np.intp)
+        scores = np.stack(
+            [probabilities[:, ~bad].sum(axis=1), probabilities[:, bad].sum(axis=1)], 1
+        )
+    areas = {"auroc": (sides, scores), "macro_auroc": (truth, probabilities)}
+    if len(labels) == 2:
+        del areas["macro_auroc"]
+    elif is_sorting(labels):
+        del areas["auroc"]
     there = images > 0
     intervals = {
         "accuracy": share_interval(int(right.sum()), len(truth)),
         "balanced_accuracy": mean_share_interval(right[there], images[there]),
     }
-    area = area_interval(truth, probabilities)
-    if area is not None:
-        intervals["auroc" if len(labels) == 2 else "macro_auroc"] = area
+    for name, given in areas.items():
+        ends = area_interval(*given)
+        if ends is not None:
+            intervals[name] = ends
     return Figures(
         images=len(truth),
         accuracy=float(metrics.accuracy_score(truth, predicted)),
         balanced_accuracy=float(np.mean([right[k] / images[k] for k in order if images[k]])),
-        # Of two labels either one gives the same area: one's score is 1 minus the other's.
-        auroc=one_vs_rest if len(labels) == 2 else None,
-        macro_auroc=one_vs_rest if len(labels) > 2 else None,
+        # Of two sides either one gives the same area: one's score is 1 minus the other's.
+        **{name: _one_vs_rest(*given) for name, given in areas.items()},
         per_label=per_label,
         confusion=confusion.tolist(),
         labels=names,

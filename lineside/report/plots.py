@@ -308,15 +308,20 @@ def _square_root_ticks(highest: int, apart: float = 0.15) -> list[int]:
 
 
 def _name_limits(axes: Any, limits: Sequence[tuple[Verdict, float]]) -> None:  # noqa: ANN401
-    """Write the names of limits above `axes`: review to the left of its line, ng to the right."""
-    for limit_name, limit in limits:
-        is_left = limit > 0.82 or (limit_name == "review" and limit > 0.2)
-        both_left = is_left and limit_name == "ng"
+    """Write the names of limits above `axes`, where there is room on a side of the line.
+
+    That of ng goes above that of review where one would run into the other.
+    """
+    found = {name: (limit, limit > (0.2 if name == "review" else 0.82)) for name, limit in limits}
+    same_side = len({is_left for _, is_left in found.values()}) < len(found)
+    crowded = same_side and np.ptp([limit for limit, _ in found.values()]) < 0.35
+    for limit_name, (limit, is_left) in found.items():
+        above = crowded and limit_name == "ng"
         axes.annotate(
             f"{limit_name} {limit:g}",
             (limit, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(-3 if is_left else 3, 14 if both_left else 3),
+            xytext=(-3 if is_left else 3, 14 if above else 3),
             textcoords="offset points",
             ha="right" if is_left else "left",
             color=_STAND_IN[limit_name],

@@ -43,6 +43,13 @@ def milliseconds(value: float) -> str:
     return f"{value:.{digits}f}{_SPACE}ms"
 
 
+def area_said(found: Figures) -> str:
+    """What its `area` is called where there is room."""
+    if found.area_name != "AUROC":
+        return "Mean AUROC of the labels"
+    return "AUROC" if len(found.labels) == 2 else "AUROC of good against bad"
+
+
 def headline(data: ReportData, judged: Judged, ends: Outcomes) -> str:
     """What became of the test images, at least one, in a sentence or two."""
     images = len(data.files)
@@ -215,7 +222,7 @@ def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
         interval=interval_text(main.intervals["balanced_accuracy"]),
     )
     if main.area is not None and main.area_interval is not None:
-        name = "AUROC" if main.auroc is not None else "Mean AUROC of the labels"
+        name = area_said(main)
         low, high = main.area_interval
         interval = f"{low:.3f} to {high:.3f}"
         yield Card(name, f"{main.area:.3f}", "0.5 is guessing, 1 is perfect", interval=interval)

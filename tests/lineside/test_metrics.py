@@ -78,6 +78,20 @@ def test_macro_auroc_is_the_mean_of_one_against_the_rest() -> None:
     assert found.auroc is None
 
 
+def test_of_many_labels_good_is_told_from_bad_by_the_sum() -> None:
+    labels = [Label(name=name, good=name == "b") for name in "abc"]
+    truth, logits = random_case(3)
+    score = 1 - softmax(logits)[:, 1]
+    found = figures(truth, logits, labels)
+    expected = share_of_pairs_in_order(score[truth != 1], score[truth == 1])
+    assert found.area == found.auroc == pytest.approx(expected)
+    assert found.macro_auroc not in (None, found.auroc)
+    low, high = found.area_interval or ()
+    assert low < expected < high
+    only_bad = figures(truth[truth != 1], logits[truth != 1], labels)
+    assert (only_bad.auroc, only_bad.area) == (None, only_bad.macro_auroc)
+
+
 def test_a_label_without_images_counts_for_nothing() -> None:
     truth, logits = random_case(2)
     wider = np.column_stack([logits, np.full(len(truth), -99.0)])

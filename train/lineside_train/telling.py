@@ -52,9 +52,9 @@ def _figures(found: Figures, *, intervals: bool) -> str:
             ("balanced_accuracy", found.balanced_accuracy),
         )
     ]
-    key, name = ("auroc", "AUROC") if len(found.labels) == 2 else ("macro_auroc", "macro AUROC")
     area = "unknown" if found.area is None else f"{found.area:.3f}"
-    return ", ".join([*said, f"{name} {area}{interval_said(shown.get(key), '{:.3f}')}"])
+    ends = found.area_interval if intervals else None
+    return ", ".join([*said, f"{found.area_name} {area}{interval_said(ends, '{:.3f}')}"])
 
 
 def _verdicts(found: VerdictFigures, *, sorting: bool) -> str:

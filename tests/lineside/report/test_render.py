@@ -304,7 +304,7 @@ def test_sorting(scored: Scored) -> None:
 def test_thirty_labels(scored_30: Scored) -> None:
     page = Page(render_report(report_of(scored_30)))
     main = figures(scored_30.truth, scored_30.int8, scored_30.labels)
-    assert f"Mean AUROC of the labels {main.macro_auroc:.3f}" in page.said("")
+    assert f"AUROC of good against bad {main.auroc:.3f}" in page.said("")
     for label in scored_30.labels:
         assert f"{label.name} ({'good' if label.good else 'bad'})" in page.said("labels")
     assert "The 6 labels that are hardest to tell apart are coloured" in page.said("curves")
