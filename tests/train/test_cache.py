@@ -97,9 +97,14 @@ def test_the_files_used_longest_ago_go_first(
     partial = tmp_path / f".{files[2].stem}.host.99"  # what a training left that was killed
     partial.write_bytes(bytes(1000))
     os.utime(partial, (999, 999))
+    other = tmp_path / "photo.npy"  # somebody's own, in a folder that --cache was given
+    other.write_bytes(bytes(1000))
+    os.utime(other, (998, 998))
+    (tmp_path / "folder").mkdir()
     monkeypatch.setattr(cache, "LIMIT", total - 1)
     cached_tensors(cells, rows[:1], SPEC, SIZE, tmp_path)
     left = set(tmp_path.iterdir())
     assert partial not in left
+    assert {other, tmp_path / "folder"} < left
     assert files[2] not in left
     assert {files[0], files[1]} < left

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,10 @@ from lineside.run import SplitRow
 
 LIMIT: Final = 20 * 10**9
 """Bytes that all files together may have."""
+
+OURS: Final = re.compile(r"[0-9a-f]{64}\.npy|\.[0-9a-f]{64}\..+\.[0-9]+")
+"""Names of files of the cache, whole and half-written: it may be put into any folder, and what else
+lies there is not touched."""
 
 Tensors = npt.NDArray[np.uint8]
 
@@ -120,7 +125,8 @@ def _make_room(folder: Path, size: int) -> None:
 
     What a process that was killed left half-written is among them.
     """
-    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
+    files = [file for file in folder.iterdir() if OURS.fullmatch(file.name)]
+    files.sort(key=lambda file: file.stat().st_mtime)
     total = size + sum(file.stat().st_size for file in files)
     for file in files:
         if total <= LIMIT:
