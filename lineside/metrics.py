@@ -8,9 +8,9 @@ Of n images with truth t and logits z, over the labels k:
     precision of k     of the images predicted as k, the share whose truth is k
     balanced accuracy  mean recall over the labels that have images
     AUROC              probability that a random bad part scores higher than a random good one,
-                       ties counted half (area under the ROC curve); the score is the sum over
-                       the labels of bad parts. Of two labels that are sorted into: of one against
-                       the other
+                       ties counted half (area under the ROC curve); the score is
+                       `lineside.decision.defect_scores`. Of two labels that are sorted into: of
+                       one against the other
     macro AUROC        mean over the labels of the AUROC of `k` against all others
 
 How far they may be off by chance is in `intervals`: see `lineside.intervals`.
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from lineside.decision import Decision, is_sorting, softmax
+from lineside.decision import Decision, defect_scores, is_sorting, softmax
 from lineside.extras import require
 from lineside.intervals import area_interval, mean_share_interval, share_interval
 from lineside.manifest import DecisionSpec, Label
@@ -65,19 +65,24 @@ class Figures(Struct, frozen=True, kw_only=True):
     """The 95 % confidence intervals of `accuracy`, `balanced_accuracy`, and of the areas."""
 
     @property
+    def area_is_macro(self) -> bool:
+        """Whether `area` is the macro AUROC, as there is no other."""
+        return self.auroc is None and self.macro_auroc is not None
+
+    @property
     def area(self) -> float | None:
         """The AUROC, or the macro AUROC where there is none."""
-        return self.macro_auroc if self.auroc is None else self.auroc
+        return self.macro_auroc if self.area_is_macro else self.auroc
 
     @property
     def area_name(self) -> str:
         """How `area` is called."""
-        return "AUROC" if self.macro_auroc is None or self.auroc is not None else "macro AUROC"
+        return "macro AUROC" if self.area_is_macro else "AUROC"
 
     @property
     def area_interval(self) -> list[float] | None:
         """That of `area`."""
-        return self.intervals.get(self.area_name.lower().replace(" ", "_"))
+        return self.intervals.get("macro_auroc" if self.area_is_macro else "auroc")
 
 
 class VerdictFigures(Struct, frozen=True, kw_only=True):
@@ -135,18 +140,15 @@ def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
         for k, name in enumerate(names)
     }
     probabilities = softmax(logits)
-    sides, scores = truth, probabilities
+    areas: dict[str, tuple[Truth, Logits]] = {}
     if not is_sorting(labels):
-        bad = np.array([not label.good for label in labels])
-        sides = bad[truth].astype(np.intp)
-        scores = np.stack(
-            [probabilities[:, ~bad].sum(axis=1), probabilities[:, bad].sum(axis=1)], 1
-        )
-    areas = {"auroc": (sides, scores), "macro_auroc": (truth, probabilities)}
-    if len(labels) == 2:
-        del areas["macro_auroc"]
-    elif is_sorting(labels):
-        del areas["auroc"]
+        bad = np.array([not label.good for label in labels])[truth]
+        score = defect_scores(probabilities, labels)
+        areas["auroc"] = bad.astype(np.intp), np.stack([-score, score], axis=1)
+    elif len(labels) == 2:
+        areas["auroc"] = truth, probabilities
+    if len(labels) > 2:
+        areas["macro_auroc"] = truth, probabilities
     there = images > 0
     intervals = {
         "accuracy": share_interval(int(right.sum()), len(truth)),

@@ -19,6 +19,7 @@ from lineside.report.analysis import (
     limits_of,
 )
 from lineside.report.data import ReportData
+from lineside.report.histogram_plot import histogram_plot
 from lineside.report.plots import JUDGED, ORIGINAL, OTHERS, SERIES, Look, Mark
 from lineside.report.summary import counted, percent
 
@@ -58,7 +59,7 @@ def score_chart(data: ReportData, judged: Judged) -> Chart:
         "How many images got which score (the scale is stretched near 0, so that single images "
         "can be seen). A score at or above a limit gets its verdict; the further apart the two "
         "groups lie, the easier it is to set limits.",
-        plots.histogram_plot(
+        histogram_plot(
             "scores", f"Histogram of the {what}: {', '.join(said)}", groups, limits, what
         ),
     )

@@ -28,6 +28,7 @@ def render_page(template: str, context: dict[str, Any], *, package: str = "lines
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["areas"] = summary.areas
     environment.filters["percent"] = summary.percent
     environment.filters["ms"] = summary.milliseconds
     page: str = environment.get_template(template).render(context)

@@ -91,9 +91,6 @@ SERIES: Final = tuple(
 )
 """For curves of several labels; there are no more than can be told apart."""
 
-BINS: Final = 25
-"""Bars in a histogram."""
-
 _LIMIT_MARKERS: Final[dict[Verdict, str]] = {"review": "D", "ng": "s"}
 _SIZE: Final = (4.6, 3.3)  # inches; at 72 points an inch about the width of a phone
 
@@ -200,6 +197,29 @@ def _mark_limits(axes: Any, marks: Sequence[Mark], *, side: str) -> None:  # noq
         last = mark
 
 
+def scale_by_square_root(axes: Any, highest: int, apart: float = 0.15) -> None:  # noqa: ANN401
+    """Let the square root of counts go up in matplotlib `axes`, with round numbers beside it.
+
+    Args:
+        axes: of bars.
+        highest: of them.
+        apart: how far two numbers are apart at least, as a share of the axis.
+    """
+    ticks = [0]
+    for tick in (step * 10**power for power in range(7) for step in (1, 2, 5)):
+        if tick <= highest and np.sqrt(tick / highest) - np.sqrt(ticks[-1] / highest) > apart:
+            ticks.append(tick)
+    axes.set_yscale("function", functions=(_square_root, np.square))
+    axes.set_ylim(0, highest * 1.1)
+    axes.set_yticks(ticks)
+    axes.grid(visible=False, axis="x")
+
+
+def _square_root(values: Floats) -> Floats:
+    # matplotlib asks for a little below 0 where there are no bars.
+    return np.asarray(np.sqrt(np.maximum(values, 0.0)))
+
+
 def _unit_square(axes: Any, words: tuple[str, str]) -> None:  # noqa: ANN401 - matplotlib Axes
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel=words[0], ylabel=words[1])
 
@@ -246,87 +266,6 @@ def precision_recall_plot(
         _mark_limits(axes, marks, side="below left")
         _unit_square(axes, words)
         return svg_of(figure, name, alt)
-
-
-def histogram_plot(
-    name: str,
-    alt: str,
-    groups: tuple[tuple[str, Floats], tuple[str, Floats]],
-    limits: Sequence[tuple[Verdict, float]],
-    x_label: str,
-) -> str:
-    """How the scores of two groups are spread, one above the other, limits through both.
-
-    Args:
-        name: for the ids inside the page.
-        alt: what the plot shows, in words.
-        groups: what they are called and their scores, 0 to 1; the first is the one wanted.
-        limits: to draw.
-        x_label: what the score is called.
-    """
-    with figure_of_report((4.6, 3.6)) as figure:
-        both = figure.subplots(2, 1, sharex=True)
-        edges = np.linspace(0.0, 1.0, BINS + 1)
-        looks = (
-            {"color": _STAND_IN["ok"]},
-            {"facecolor": "none", "edgecolor": _STAND_IN["ng"], "hatch": "//////"},
-        )
-        for axes, (what, scores), look in zip(both, groups, looks, strict=True):
-            counts, _ = np.histogram(scores, edges)
-            axes.bar(edges[:-1], counts, np.diff(edges) * 0.9, align="edge", **look)
-            # Few escapes beside hundreds of clear cases: a linear axis would hide those that count.
-            axes.set_yscale("function", functions=(_square_root, np.square))
-            highest = max(1, int(counts.max()))
-            axes.set(xlim=(-0.01, 1.01), ylim=(0, highest * 1.1), ylabel=what)
-            axes.set_yticks(_square_root_ticks(highest))
-            axes.grid(visible=False, axis="x")
-            for limit_name, limit in limits:
-                axes.axvline(limit, color=_STAND_IN[limit_name], linewidth=1.6)
-        both[0].tick_params(axis="x", length=0)
-        both[1].set_xlabel(x_label)
-        _name_limits(both[0], limits)
-        return svg_of(figure, name, alt)
-
-
-def _square_root(values: Floats) -> Floats:
-    # matplotlib asks for a little below 0 where there are no bars.
-    return np.asarray(np.sqrt(np.maximum(values, 0.0)))
-
-
-def _square_root_ticks(highest: int, apart: float = 0.15) -> list[int]:
-    """Round numbers from 0 to `highest` that don't crowd an axis scaled by the square root.
-
-    Args:
-        highest: of the axis.
-        apart: how far two are apart at least, as a share of the axis.
-    """
-    ticks = [0]
-    for tick in (step * 10**power for power in range(7) for step in (1, 2, 5)):
-        if tick <= highest and np.sqrt(tick / highest) - np.sqrt(ticks[-1] / highest) > apart:
-            ticks.append(tick)
-    return ticks
-
-
-def _name_limits(axes: Any, limits: Sequence[tuple[Verdict, float]]) -> None:  # noqa: ANN401
-    """Write the names of limits above `axes`, where there is room on a side of the line.
-
-    That of ng goes above that of review where one would run into the other.
-    """
-    found = {name: (limit, limit > (0.2 if name == "review" else 0.82)) for name, limit in limits}
-    same_side = len({is_left for _, is_left in found.values()}) < len(found)
-    crowded = same_side and np.ptp([limit for limit, _ in found.values()]) < 0.35
-    for limit_name, (limit, is_left) in found.items():
-        above = crowded and limit_name == "ng"
-        axes.annotate(
-            f"{limit_name} {limit:g}",
-            (limit, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(-3 if is_left else 3, 14 if above else 3),
-            textcoords="offset points",
-            ha="right" if is_left else "left",
-            color=_STAND_IN[limit_name],
-            fontweight="bold",
-        )
 
 
 def coverage_plot(
@@ -378,12 +317,8 @@ def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str,
         lower.bar(left, images, (right - left) * 0.9, align="edge", color=colour)
         _unit_square(upper, ("", words[1]))
         lower.set(xlabel=words[0], ylabel="images")
-        # Most images lie at the ends: a linear axis would hide that those between are few.
-        lower.set_yscale("function", functions=(_square_root, np.square))
-        highest = max(images)
-        lower.set_ylim(0, highest * 1.1)
-        lower.set_yticks(_square_root_ticks(highest, apart=0.25))
-        lower.grid(visible=False, axis="x")
+        # Most images lie at the ends: a linear axis would hide those that between are few.
+        scale_by_square_root(lower, max(images), apart=0.25)
         return svg_of(figure, name, alt)
 
 

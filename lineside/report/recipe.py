@@ -9,7 +9,7 @@ from lineside.decision import is_sorting
 from lineside.manifest import Label
 from lineside.report.charts import Chart
 from lineside.report.learning_plot import learning_plot
-from lineside.report.summary import Card, area_said, counted, interval_text, percent
+from lineside.report.summary import Card, areas, counted, interval_text, percent
 from lineside.run import CurveMetrics, FoldMetrics
 
 WORTH: Final = 0.01
@@ -44,7 +44,7 @@ def fold_cards(folds: FoldMetrics, labels: Sequence[Label]) -> Iterator[Card]:
     if found.area is not None and found.area_interval is not None:
         low, high = found.area_interval
         yield Card(
-            area_said(found),
+            next(iter(areas(found))),
             f"{found.area:.3f}",
             "all folds together",
             interval=f"{low:.3f} to {high:.3f}",

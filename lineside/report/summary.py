@@ -43,11 +43,11 @@ def milliseconds(value: float) -> str:
     return f"{value:.{digits}f}{_SPACE}ms"
 
 
-def area_said(found: Figures) -> str:
-    """What its `area` is called where there is room."""
-    if found.area_name != "AUROC":
-        return "Mean AUROC of the labels"
-    return "AUROC" if len(found.labels) == 2 else "AUROC of good against bad"
+def areas(found: Figures) -> dict[str, float]:
+    """The areas that there are, under what they are called where there is room."""
+    name = "AUROC" if len(found.labels) == 2 else "AUROC of good against bad"
+    said = {name: found.auroc, "Mean AUROC of the labels": found.macro_auroc}
+    return {name: area for name, area in said.items() if area is not None}
 
 
 def headline(data: ReportData, judged: Judged, ends: Outcomes) -> str:
@@ -222,7 +222,7 @@ def cards(data: ReportData, ends: Outcomes, main: Figures) -> Iterator[Card]:
         interval=interval_text(main.intervals["balanced_accuracy"]),
     )
     if main.area is not None and main.area_interval is not None:
-        name = area_said(main)
+        name = next(iter(areas(main)))
         low, high = main.area_interval
         interval = f"{low:.3f} to {high:.3f}"
         yield Card(name, f"{main.area:.3f}", "0.5 is guessing, 1 is perfect", interval=interval)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from lineside.report.plots import histogram_plot
+from lineside.report.histogram_plot import histogram_plot
 
 
 def height_of(text: str, svg: str) -> float:
