@@ -33,12 +33,12 @@ from bench.training import (
     LOGS,
     WORK,
     Recipe,
-    badness,
     make_bundle,
     make_run,
     middle,
 )
 from lineside.dataset import read_dataset
+from lineside.decision import defect_scores, softmax
 from lineside.extras import require
 from lineside.files import new_folder
 from lineside.run import Run, SplitPart, SplitRow
@@ -119,7 +119,7 @@ def measure(run: Run, scheme: str) -> dict[str, float]:
     truth = bad[answers.truth]
     found = {"parameters": float(run.metrics.parameters), "seconds": run.info.train_seconds}
     for name, logits in (("float", answers.original), ("int8", answers.converted)):
-        score = badness(logits, labels)
+        score = defect_scores(softmax(logits), labels)
         found |= {
             f"{name} accuracy": float(np.mean((score > 0.5) == truth)),
             f"{name} balanced": float(balanced_accuracy_score(truth, score > 0.5)),
@@ -165,7 +165,9 @@ def main() -> None:
         "",
         f"Deitsch et al., VGG19: {PAPER}. Medians, and from where to where.",
     ]
-    write_section("elpv", "Solar cells, as published", "python bench/elpv.py", "\n".join(body))
+    only = f" --only {' '.join(wanted.only)}" if wanted.only else ""
+    command = f"python bench/elpv.py{only}"
+    write_section("elpv", "Solar cells, as published", command, "\n".join(body))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.page import ROOT
 from bench.quality import SHARED
 from lineside.bundle import Bundle, open_bundle
-from lineside.decision import softmax
-from lineside.manifest import Label
 from lineside.run import Run, SplitRow, encode_split, open_run
 
 WORK: Final = ROOT / "build" / "training"
@@ -90,12 +88,6 @@ def make_bundle(run: Run, scheme: str) -> Bundle:
         command += ["--scheme", scheme, "--max-flips", "100"]
         subprocess.run(command, check=True, capture_output=True, text=True)
     return open_bundle(out)
-
-
-def badness(logits: Floats, labels: Sequence[Label]) -> Floats:
-    """The probability that a part is not good: n."""
-    bad = np.array([not label.good for label in labels])
-    return softmax(logits)[:, bad].sum(axis=1)
 
 
 def middle(values: Sequence[float], digits: int = 3) -> str:

@@ -34,7 +34,10 @@ from tests.support.command import lineside
 
 pytestmark = pytest.mark.train
 
-jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+jax = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None,
+    reason="jax comes with the extra 'dev', from Python 3.11 on",
+)
 
 JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 

@@ -153,7 +153,9 @@ def test_efficientnet_lite0_is_as_large_as_published() -> None:
 
 def published(folder: Path) -> tuple[Path, object]:
     """EfficientNet-Lite0 as timm would publish it, with weights drawn by chance; and by Keras."""
-    save_file = pytest.importorskip("safetensors.numpy").save_file
+    save_file = pytest.importorskip(
+        "safetensors.numpy", reason="timm's weights need the extra 'train'"
+    ).save_file
     network = donor("efficientnet_lite0", 1.0)
     random = np.random.default_rng(0)
     arrays = {"classifier.weight": np.zeros((1000, 1280), np.float32)}
@@ -189,7 +191,9 @@ def test_weights_as_timm_publishes_them(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_timms(tmp_path: Path) -> None:
-    save_file = pytest.importorskip("safetensors.numpy").save_file
+    save_file = pytest.importorskip(
+        "safetensors.numpy", reason="timm's weights need the extra 'train'"
+    ).save_file
     other, cut = tmp_path / "other.safetensors", tmp_path / "cut.safetensors"
     save_file({"fc.weight": np.zeros((2, 2), np.float32)}, other)
     cut.write_bytes(other.read_bytes()[:-3])

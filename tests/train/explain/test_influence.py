@@ -73,7 +73,9 @@ def test_most_common() -> None:
 @pytest.mark.train
 def test_wrong_labels_are_found_out(run_folder: Path) -> None:
     """A tenth of the cells are taught wrongly to the last layer; its errors lead to them."""
-    linear_model = pytest.importorskip("sklearn.linear_model")
+    linear_model = pytest.importorskip(
+        "sklearn.linear_model", reason="scikit-learn comes with the extra 'train'"
+    )
     run = open_run(run_folder)
     rows = run.rows("train")
     names = [label.name for label in run.info.labels]

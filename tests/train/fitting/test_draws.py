@@ -71,9 +71,12 @@ def test_a_batch_does_not_depend_on_what_was_drawn_before() -> None:
 
 
 @pytest.mark.parametrize("level", ["light", "strong"])
-def test_augmentation_keeps_shape_and_range(change: Change, level: str, pixels: np.ndarray) -> None:
+def test_augmentation_keeps_shape_and_range(
+    change: Change, level: str, pixels: np.ndarray, request: pytest.FixtureRequest
+) -> None:
     found = change(pixels, augment=level, flip="both")
-    assert found.shape == pixels.shape
+    dtype = np.float32 if request.node.callspec.params["change"] is inside else np.uint8
+    assert (found.shape, found.dtype) == (pixels.shape, dtype)
     assert found.min() >= 0
     assert found.max() <= 255
     assert not np.allclose(found, pixels)
@@ -125,7 +128,8 @@ def test_labels_are_mixed_as_the_pixels_are(mix: str, way: Change) -> None:
     found = way(draw, flat)
     targets = draw.targets(truth, 2)
     assert np.allclose(targets.sum(axis=1), 1)
-    assert np.allclose(found.mean(axis=(1, 2, 3)), 200 * targets[:, 1], atol=0.51)
+    rounded = 0.5 if way is changed else 0.0  # whole grey levels
+    assert np.allclose(found.mean(axis=(1, 2, 3)), 200 * targets[:, 1], atol=0.01 + rounded)
     mixed = (targets > 0.001).all(axis=1)
     assert 20 < mixed.sum() < 60  # half of the partners have the same label
 
