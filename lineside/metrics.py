@@ -140,7 +140,7 @@ def figures(truth: Truth, logits: Logits, labels: Sequence[Label]) -> Figures:
         for k, name in enumerate(names)
     }
     probabilities = softmax(logits)
-    areas: dict[str, tuple[Truth, Logits]] = {}
+    areas: dict[str, tuple[Truth, npt.NDArray[np.float64]]] = {}
     if not is_sorting(labels):
         bad = np.array([not label.good for label in labels])[truth]
         score = defect_scores(probabilities, labels)
