@@ -29,7 +29,7 @@ from lineside.extras import require
 from lineside_train.backend import accelerators, load_keras
 from lineside_train.fitting.draws import Draws
 from lineside_train.fitting.examples import Examples, Rows
-from lineside_train.fitting.trainee import compile_trainee, make_batches, make_trainee
+from lineside_train.fitting.trainee import batches_ahead, compile_trainee, make_trainee
 from lineside_train.networks import build_network
 from lineside_train.options import TrainOptions
 
@@ -65,7 +65,6 @@ def measure(options: TrainOptions, images: int, folder: Path) -> tuple[float, fl
     draws = Draws(images, (size, size), options)
     inside = bool(accelerators())
     trainee = make_trainee(build_network(options, 1, 2), draws, 100, inside=inside)
-    batches = make_batches(train, np.ones(2), draws, first=0, inside=inside)
     bare = build_network(options, 1, 2)
     compile_trainee(bare, options, draws.steps, 100)
     convert = keras.ops.convert_to_tensor
@@ -78,16 +77,16 @@ def measure(options: TrainOptions, images: int, folder: Path) -> tuple[float, fl
             return tensorflow.data.Dataset.from_tensors(batch).repeat()
         return itertools.repeat(batch)
 
-    ours = functools.partial(trainee.fit, batches, shuffle=False, steps_per_epoch=draws.steps)
-
     def theirs(**words: Any) -> None:  # noqa: ANN401
         bare.fit(in_memory(), shuffle=False, steps_per_epoch=draws.steps, **words)
 
-    seconds(ours), seconds(theirs)  # compiled
-    took = []
-    for turn in range(ROUNDS):  # neither is always the first
-        both = [(side, seconds((ours, theirs)[side])) for side in ((0, 1), (1, 0))[turn % 2]]
-        took.append([lasted for _, lasted in sorted(both)])
+    with batches_ahead(train, np.ones(2), draws, first=0, inside=inside) as batches:
+        ours = functools.partial(trainee.fit, batches, shuffle=False, steps_per_epoch=draws.steps)
+        seconds(ours), seconds(theirs)  # compiled
+        took = []
+        for turn in range(ROUNDS):  # neither is always the first
+            both = [(side, seconds((ours, theirs)[side])) for side in ((0, 1), (1, 0))[turn % 2]]
+            took.append([lasted for _, lasted in sorted(both)])
     done = draws.steps * draws.batch
     mine, plain = (done / statistics.median(side) for side in zip(*took, strict=True))
     return mine, plain, statistics.median(bare / ours for ours, bare in took)

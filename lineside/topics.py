@@ -48,6 +48,11 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
+def name_from(text: str) -> str:
+    """A name that is as near to `text`, a folder's or a file's, as the rule lets it be."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:64] or "model"
+
+
 @dataclass(frozen=True)
 class Topic:
     """A topic, taken apart.

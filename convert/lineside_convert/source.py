@@ -18,6 +18,7 @@ from lineside.files import read_file
 from lineside.image import Preprocess
 from lineside.manifest import Label, Normalization
 from lineside.run import PARTS, Run, SplitPart, SplitRow, encode_split, open_run
+from lineside.topics import name_from
 from lineside_convert.options import Options
 from lineside_convert.scheme import UNCHANGED
 from lineside_convert.tflite.metadata import FileMetadata
@@ -126,10 +127,10 @@ def open_source(path: Path, options: Options) -> Source:
     if kind == "run":
         run = open_run(path)
         photos = _photos_of_run(run, options)
-        return Source(path=run.model_path, kind=kind, name=run.info.name, photos=photos, run=run)
+        name = name_from(run.info.name)
+        return Source(path=run.model_path, kind=kind, name=name, photos=photos, run=run)
     images = _photos(options.data, options) if options.data is not None else None
-    name = "".join(c if c.isalnum() or c in "_-" else "_" for c in path.stem)[:64] or "model"
-    return Source(path=path, kind=kind, name=name, photos=images)
+    return Source(path=path, kind=kind, name=name_from(path.stem), photos=images)
 
 
 def _kind(path: Path) -> Kind:

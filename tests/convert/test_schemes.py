@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,13 @@ def test_a_layer_that_is_not_there(run_folder: Path, workshop: Workshop, tmp_pat
 def test_a_run_has_nothing_to_leave_unchanged(run_folder: Path) -> None:
     with pytest.raises(InputError, match=r"unchanged is refused: .* is no \.tflite"):
         open_source(run_folder, Options(scheme="unchanged"))
+
+
+def test_the_name_of_a_run_becomes_one_that_a_bundle_may_have(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    info = json.loads((run / "run.json").read_bytes())
+    (run / "run.json").write_text(json.dumps(info | {"name": "width 0.35"}))
+    assert open_source(run, Options()).name == "width_0_35"

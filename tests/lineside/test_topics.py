@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lineside.errors import MessageError
-from lineside.topics import Topic, Topics, check_name, parse_topic
+from lineside.topics import Topic, Topics, check_name, name_from, parse_topic
 
 
 def test_every_topic_is_parsed_as_it_is_made() -> None:
@@ -58,6 +58,12 @@ def test_a_name_that_is_refused_is_said_with_what_is_allowed() -> None:
         with pytest.raises(MessageError, match="A-Z a-z 0-9 _ - are allowed"):
             check_name("station", name)
     assert check_name("station", "Press_4-b") == "Press_4-b"
+
+
+def test_a_name_from_a_folder_or_a_file() -> None:
+    said = {"v2-0.35": "v2-0_35", "Prüfung 1": "Pr_fung_1", "": "model", "x" * 65: "x" * 64}
+    for text, name in said.items():
+        assert name_from(text) == check_name("name", name)
 
 
 def test_no_two_stations_have_the_same_name_at_the_broker() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ class DiskFull(Checkpoint):
         super().save(trainee, progress)
 
 
-@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "optimizer": "sgd"}, {"mix": "mixup"}])
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "optimizer": "sgd", "mix": "mixup"}])
 def test_a_training_that_died_goes_on_as_if_it_never_had(
     parts: dict[str, Examples], tmp_path: Path, options: dict[str, object]
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_training_that_is_done_is_not_done_again(
     first = train_network(parts["train"], parts["val"], 2, small(epochs=1), control)
     again = train_network(parts["train"], parts["val"], 2, small(epochs=1), control)
     assert (again.seconds, again.history) == (first.seconds, first.history)
+    assert not [one for one in threading.enumerate() if one.name.startswith("batches")]
     test = parts["test"].tensors
     assert np.array_equal(predict(first.network, test), predict(again.network, test))
 
@@ -153,8 +155,6 @@ def test_half_the_precision_gives_a_network_of_whole_precision(
     # What val said in half the precision is what the whole network says, nearly.
     judge = Judge(network, parts["val"], np.ones(2))
     assert judge.figures()["val_loss"] == pytest.approx(min(resumed.history["val_loss"]), abs=0.05)
-    whole = train_network(parts["train"], parts["val"], 2, small(epochs=1))
-    assert whole.history["loss"][0] != resumed.history["loss"][0]
 
 
 def test_labels_weigh_the_same_unless_told_otherwise(parts: dict[str, Examples]) -> None:

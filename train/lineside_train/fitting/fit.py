@@ -21,7 +21,7 @@ from lineside_train.fitting.machines import ALONE, Alone
 from lineside_train.fitting.probe import fit_head
 from lineside_train.fitting.progress import Ended, Progress, State
 from lineside_train.fitting.teaching import load_teacher
-from lineside_train.fitting.trainee import make_batches, make_trainee
+from lineside_train.fitting.trainee import batches_ahead, make_trainee
 from lineside_train.networks import build_network
 from lineside_train.options import TrainOptions
 from lineside_train.progress import epoch_progress
@@ -121,11 +121,11 @@ def train_network(
             control.stop,
             lambda state: control.enough(state, epochs),
         )
-        batches = make_batches(
+        feed = batches_ahead(
             train, weights, draws, first=progress.epochs, inside=inside, machines=machines
         )
         said = epoch_progress(epochs, draws.steps, done=progress.epochs, quiet=machines.index > 0)
-        with said as shown, machines.scope():
+        with said as shown, feed as batches, machines.scope():
             trainee.fit(
                 batches,
                 shuffle=False,  # they come shuffled

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import numpy as np
@@ -124,7 +126,8 @@ def _optimizer(options: TrainOptions, steps: int, epochs: int) -> Any:  # noqa: 
     return adamw
 
 
-def make_batches(
+@contextmanager
+def batches_ahead(
     train: Examples,
     weights: npt.NDArray[np.float64],
     draws: Draws,
@@ -132,8 +135,8 @@ def make_batches(
     first: int,
     inside: bool,
     machines: Alone = ALONE,
-) -> Iterator[tuple[Any, Floats, npt.NDArray[np.float64]]]:
-    """The batches of a training, without end, made beside it a few ahead.
+) -> Iterator[Iterator[tuple[Any, Floats, npt.NDArray[np.float64]]]]:
+    """The batches of a training, until the context ends, made beside it a few ahead.
 
     Not a `keras.utils.PyDataset`: that begins anew with each epoch, and each time the training
     waits for it.
@@ -163,6 +166,16 @@ def make_batches(
     indices = itertools.count(first * draws.steps)
     with ThreadPoolExecutor(WORKERS, "batches") as workers:
         ahead = deque(workers.submit(batch, next(indices)) for _ in range(AHEAD))
-        while True:
-            yield ahead.popleft().result()
-            ahead.append(workers.submit(batch, next(indices)))
+        ended = threading.Event()
+
+        def batches() -> Iterator[tuple[Any, Floats, npt.NDArray[np.float64]]]:
+            # TensorFlow never lets go of a generator, and asks it for more than it trains on.
+            while ahead and not ended.is_set():
+                yield ahead.popleft().result()
+                with suppress(RuntimeError):  # the context ended just now
+                    ahead.append(workers.submit(batch, next(indices)))
+
+        try:
+            yield batches()
+        finally:
+            ended.set()
