@@ -49,7 +49,7 @@ SCHEMES: Final = ("float32", "static_wi8_ai8")
 NETWORKS: Final = (
     (REFERENCE, 1.0),
     ("mobilenet_v2", 0.35),
-    *(("plain", width) for width in (0.5, 1.0, 2.0, 3.0)),
+    *(("plain", width) for width in (0.5, 1.0, 2.0)),
     *(("separable", width) for width in (1.0, 2.0, 4.0)),
 )
 DATA: Final = {"elpv": {"good": ("functional",)}, "trashnet": {"sort": True}}

@@ -41,8 +41,7 @@ def cases() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Name, photos, and what all of the ways are told."""
     tuned = ("--arch", "mobilenet_v1", "--width", "0.25", "--colour", "rgb", "--weights")
     return {
-        "elpv, plain": ("elpv", ("--good", "functional", "--flip", "both", "--image-size", "96")),
-        "trashnet, plain": ("trashnet", ("--sort", "--flip", "horizontal", "--image-size", "96")),
+        "elpv, plain": ("elpv", ("--good", "functional", "--flip", "both", "--image-size", "64")),
         "trashnet, tuned": (
             "trashnet",
             (
