@@ -20,7 +20,7 @@ from lineside.image import Preprocess
 from lineside.inspector import Inspector
 from lineside.intervals import said as interval_said
 from lineside.manifest import DecisionSpec, Label, Manifest
-from lineside.metrics import Figures, VerdictFigures, figures, verdict_figures
+from lineside.metrics import Figures, VerdictFigures, figures, verdict_figures, verdicts_said
 from lineside.progress import track, working
 from lineside.runtime.trial import load_bundle
 
@@ -222,28 +222,15 @@ def _show(evaluation: Evaluation, *, sorting: bool) -> None:
     click.echo()
     console.print(confusion)
     if evaluation.verdicts is not None:
-        click.echo("\n" + _verdicts(evaluation.verdicts, sorting=sorting))
-
-
-def _verdicts(said: VerdictFigures, *, sorting: bool) -> str:
-    ends = {name: _range(interval) for name, interval in said.intervals.items()}
-    escapes = ends.get("escape_rate", "")
-    if sorting:
-        what = f"{said.escapes} of {said.bad_parts} wrong labels pass as ok{escapes}"
-    else:
-        what = (
-            f"{said.escapes} of {said.bad_parts} bad parts escape as ok{escapes}, "
-            f"{said.false_rejects} of {said.images - said.bad_parts} good parts are refused as ng"
-            f"{ends.get('false_reject_rate', '')}"
-        )
-    return f"verdicts: {said.ok} ok, {said.ng} ng, {said.review} review; {what}"
+        said = evaluation.verdicts
+        click.echo(f"\nverdicts: {said.ok} ok, {said.ng} ng, {said.review} review")
+        click.echo(verdicts_said(said, sorting=sorting))
 
 
 def _headline(found: Figures) -> str:
-    ends = found.intervals
-    said = f"{found.images} images: accuracy {_percent(found.accuracy)}{_range(ends['accuracy'])}"
-    said += f", balanced accuracy {_percent(found.balanced_accuracy)}"
-    said += _range(ends["balanced_accuracy"])
+    ends = {name: interval_said(two, "{:.1%}") for name, two in found.intervals.items()}
+    said = f"{found.images} images: accuracy {_percent(found.accuracy)}{ends['accuracy']}"
+    said += f", balanced accuracy {_percent(found.balanced_accuracy)}{ends['balanced_accuracy']}"
     if found.area is not None:
         said += (
             f", {found.area_name} {found.area:.3f}{interval_said(found.area_interval, '{:.3f}')}"
@@ -251,10 +238,5 @@ def _headline(found: Figures) -> str:
     return said + "\n(in brackets: 95 % confidence intervals)\n"
 
 
-def _range(interval: Sequence[float]) -> str:
-    low, high = interval
-    return f" ({100 * low:.1f} to {100 * high:.1f} %)"
-
-
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{share:.1%}"

@@ -27,6 +27,7 @@ from msgspec import Struct
 from lineside.decision import Decision, defect_scores, is_sorting, softmax
 from lineside.extras import require
 from lineside.intervals import area_interval, mean_share_interval, share_interval
+from lineside.intervals import said as interval_said
 from lineside.manifest import DecisionSpec, Label
 
 Truth = npt.NDArray[np.integer]
@@ -259,4 +260,19 @@ def _rated(**counts: int) -> VerdictFigures:
         false_reject_rate=shares["false_reject_rate"],
         review_rate=counts["review"] / images,
         intervals={name: list(share_interval(*rate)) for name, rate in rates.items() if rate[1]},
+    )
+
+
+def verdicts_said(found: VerdictFigures, *, sorting: bool) -> str:
+    """What became of the parts, with 95 % confidence intervals, in a line for a terminal."""
+    ends = {name: interval_said(two, "{:.1%}") for name, two in found.intervals.items()}
+    escapes = ends.get("escape_rate", "")
+    review = f"{found.review} for review"
+    if sorting:
+        return f"{found.escapes} of {found.bad_parts} wrong labels pass as ok{escapes}, {review}"
+    good = found.images - found.bad_parts
+    return (
+        f"{found.escapes} of {found.bad_parts} bad parts pass as ok{escapes}, "
+        f"{found.false_rejects} of {good} good parts are ng{ends.get('false_reject_rate', '')}, "
+        f"{review}"
     )

@@ -85,7 +85,7 @@ def test_a_bundle_for_people(bundle_folder: Path, some: Path) -> None:
     assert "40 images: accuracy" in said
     assert "(in brackets: 95 % confidence intervals)" in said
     assert "defective   20" in said
-    assert re.search(r"of 20 bad parts escape as ok \([\d.]+ to [\d.]+ %\), ", said)
+    assert re.search(r"\d+ of 20 bad parts pass as ok \([\d.]+% to [\d.]+%\), ", said)
 
 
 def test_a_run_by_its_entry_point(run_folder: Path, bundle_folder: Path, some: Path) -> None:

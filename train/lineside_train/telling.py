@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from lineside.decision import is_sorting
 from lineside.escapes import said as escapes_said
 from lineside.intervals import said as interval_said
+from lineside.metrics import verdicts_said
 from lineside.report.recipe import curve_said
 
 if TYPE_CHECKING:
-    from lineside.metrics import Figures, VerdictFigures
+    from lineside.metrics import Figures
     from lineside.run import Run
     from lineside_train.outcome import Outcome
 
@@ -29,12 +30,12 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
     yield f"  val   {_figures(outcome.figures['val'], intervals=False)}"
     yield f"  test  {_figures(outcome.figures['test'], intervals=True)}"
     if metrics.verdicts is not None:
-        yield f"  test  {_verdicts(metrics.verdicts, sorting=is_sorting(run.info.labels))}"
+        yield f"  test  {verdicts_said(metrics.verdicts, sorting=is_sorting(run.info.labels))}"
     if metrics.folds is not None:
         folds, sorting = metrics.folds, is_sorting(run.info.labels)
         yield f"  {folds.folds} folds, all {folds.figures.images} images: figures of the recipe"
         yield f"        {_figures(folds.figures, intervals=True)}"
-        yield f"        {_verdicts(folds.verdicts, sorting=sorting)}"
+        yield f"        {verdicts_said(folds.verdicts, sorting=sorting)}"
     yield "        in brackets: 95 % confidence intervals"
     if metrics.curve is not None:
         yield f"photos: {curve_said(metrics.curve)}"
@@ -55,20 +56,6 @@ def _figures(found: Figures, *, intervals: bool) -> str:
     area = "unknown" if found.area is None else f"{found.area:.3f}"
     ends = found.area_interval if intervals else None
     return ", ".join([*said, f"{found.area_name} {area}{interval_said(ends, '{:.3f}')}"])
-
-
-def _verdicts(found: VerdictFigures, *, sorting: bool) -> str:
-    ends = {name: interval_said(two, "{:.1%}") for name, two in found.intervals.items()}
-    review = f"{found.review} for review"
-    if sorting:
-        escapes = f"{found.escapes} of {found.bad_parts} wrong labels pass as ok"
-        return f"{escapes}{ends.get('escape_rate', '')}, {review}"
-    good = found.images - found.bad_parts
-    return (
-        f"{found.escapes} of {found.bad_parts} bad parts pass as ok{ends.get('escape_rate', '')}, "
-        f"{found.false_rejects} of {good} good parts are ng{ends.get('false_reject_rate', '')}, "
-        f"{review}"
-    )
 
 
 def _limits(run: Run) -> Iterator[str]:
