@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from bench.page import write_section
-from bench.quality import WEIGHTS, answers_of, shared
+from bench.quality import V2_WEIGHTS, WEIGHTS, answers_of, shared
 from bench.training import (
     LOGS,
     WORK,
@@ -51,7 +51,6 @@ LABELS: Final = {
 }
 GOOD: Final = ("--good", "functional", "--good", "functional_unsure")
 PAPER: Final = 0.8842
-V2: Final = "weights/mobilenet_v2_1.0_224_imagenet_notop_dequantized_from_int8.weights.h5"
 TEACHER: Final = "v2-160"
 """Where a recipe names it after `--teacher`, it is that one's run of the same split."""
 
@@ -68,7 +67,15 @@ def recipes() -> list[Recipe]:
     return [
         Recipe(
             "v2-160",
-            (*common, "--arch", "mobilenet_v2", "--image-size", "160", *tune, str(shared(V2))),
+            (
+                *common,
+                "--arch",
+                "mobilenet_v2",
+                "--image-size",
+                "160",
+                *tune,
+                str(shared(V2_WEIGHTS)),
+            ),
         ),
         Recipe("v1-160", small),
         Recipe("plain-128", plain),

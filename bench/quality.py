@@ -37,6 +37,7 @@ from lineside_convert.parity import allowed_flips, compare
 WORK: Final = ROOT / "build" / "quality"
 SHARED: Final = Path(os.environ.get("LINESIDE_SHARED", ROOT.parent / "shared"))
 WEIGHTS: Final = "weights/mobilenet_v1_0.25_224_imagenet_notop_from_float_tflite.weights.h5"
+V2_WEIGHTS: Final = "weights/mobilenet_v2_1.0_224_imagenet_notop_dequantized_from_int8.weights.h5"
 FOLDS: Final = 5
 RESAMPLES: Final = 2000
 
