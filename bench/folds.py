@@ -5,9 +5,9 @@
 trashnet (600 photos of 6 labels), cookies (85 of 2) and aliens (118 of 2), five folds, three seeds.
 The plain recipe: the backbone frozen, a linear head on top, light augmentation. Ours: the same
 backbone at the same size, so the same latency, tuned as `lineside train --weights` does it. Where
-there is no room for 3 points above it, a larger network as well: MobileNetV2 at 160 px. The figure of
-a seed is the balanced accuracy of all five tests together: each photo was tested once, by
-a model that has not seen it.
+there is no room for 3 points above it, a larger network as well: MobileNetV2 at 160 px. The figure
+of a seed is the balanced accuracy of all five tests together: each photo was tested once, by a
+model that has not seen it.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def main() -> None:
             for recipe, values in zip(recipes(name), rows, strict=True):
                 writer.writerows([name, recipe.name, *one] for one in enumerate(values))
     body = [
-        "MobileNetV1 0.25 at 128 px; larger: MobileNetV2 at 160 px. Balanced accuracy: medians of the "
-        "seeds, and from where to where.",
+        "MobileNetV1 0.25 at 128 px; larger: MobileNetV2 at 160 px.",
+        "Balanced accuracy: medians of the seeds, and from where to where.",
         "",
         "| photos | frozen, linear head | tuned | gain, points | larger, tuned |",
         "| --- | ---: | ---: | ---: | ---: |",
