@@ -7,6 +7,9 @@ split, other weights) each way is trained once and compared with the default of 
 balanced accuracy and AUROC on test. A way is on by default, or stays at all, where the mean of the
 differences is beyond twice its standard error on one of the cases, and on none below zero by as
 much.
+
+Progressive resizing, where a training starts from weights: half of the default's epochs at a
+smaller size, and as many from there at the whole one.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import csv
 import statistics
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -35,21 +38,56 @@ WAYS: Final = {
     "average of weights 0.99": ("--ema", "0.99"),
     "strong augmentation": ("--augment", "strong"),
 }
+PROGRESSIVE: Final = "progressive resizing"
 
 
-def cases() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Name, photos, and what all of the ways are told."""
-    tuned = ("--arch", "mobilenet_v1", "--width", "0.25", "--colour", "rgb", "--weights")
-    return {
-        "elpv, plain": ("elpv", ("--good", "functional", "--flip", "both", "--image-size", "64")),
-        "trashnet, tuned": (
-            "trashnet",
-            (
-                *("--sort", "--flip", "horizontal", "--image-size", "128"),
-                *(*tuned, str(shared(WEIGHTS))),
-            ),
-        ),
-    }
+class Case(NamedTuple):
+    """What is trained in all of the ways.
+
+    Attributes:
+        name: of the case.
+        photos: the data set.
+        words: of the command line.
+        smaller: the size that progressive resizing begins with; None: it is left out.
+    """
+
+    name: str
+    photos: str
+    words: tuple[str, ...]
+    smaller: int | None
+
+    @property
+    def ways(self) -> list[str]:
+        """Names of the ways, the default first."""
+        return [*WAYS, *([PROGRESSIVE] if self.smaller else [])]
+
+    def run(self, way: str, seed: int, *words: str) -> Run:
+        """A run, unless it is there already."""
+        data = photos_of(self.photos)
+        name = f"{self.name} {way}".replace(",", "").replace(" ", "-")
+        recipe = Recipe(name, (*self.words, "--seed", str(seed), *words))
+        rows = split_photos(read_dataset(data).photos, seed)
+        return make_run("recipes", recipe, str(seed), data, rows)
+
+    def train(self, way: str, seed: int) -> Run:
+        """A run of one of the ways."""
+        if way != PROGRESSIVE:
+            return self.run(way, seed, *WAYS[way])
+        epochs = len(self.run("default", seed).metrics.history["loss"])
+        half = ("--epochs", str(-(-epochs // 2)))
+        first = self.run("progressive first", seed, *half, "--image-size", str(self.smaller))
+        return self.run(way, seed, *half, "--weights", str(first.model_path))
+
+
+def cases() -> list[Case]:
+    """From scratch, and from weights."""
+    plain = ("--good", "functional", "--flip", "both", "--image-size", "64")
+    tuned = ("--sort", "--flip", "horizontal", "--arch", "mobilenet_v1", "--width", "0.25")
+    tuned += ("--colour", "rgb", "--image-size", "128", "--weights", str(shared(WEIGHTS)))
+    return [
+        Case("elpv, plain", "elpv", plain, None),
+        Case("trashnet, tuned", "trashnet", tuned, 96),
+    ]
 
 
 def figures_of(run: Run) -> tuple[float, float]:
@@ -69,20 +107,14 @@ def main() -> None:
     with (LOGS / "recipes.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["case", "way", "seed", "balanced accuracy", "AUROC"])
-        for case, (photos, common) in cases().items():
-            data = photos_of(photos)
-            found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+        for case in cases():
+            found: dict[str, list[tuple[float, float]]] = {way: [] for way in case.ways}
             for seed in range(wanted.seeds):
-                rows = split_photos(read_dataset(data).photos, seed)
-                for way, words in WAYS.items():
-                    name = f"{case} {way}".replace(",", "").replace(" ", "-")
-                    recipe = Recipe(name, (*common, *words, "--seed", str(seed)))
-                    found[way].append(
-                        figures_of(make_run("recipes", recipe, str(seed), data, rows))
-                    )
-                    writer.writerow([case, way, seed, *found[way][-1]])
+                for way, values in found.items():
+                    values.append(figures_of(case.train(way, seed)))
+                    writer.writerow([case.name, way, seed, *values[-1]])
                     file.flush()
-            body += ["", f"| {case} | balanced accuracy | AUROC |", "| --- | ---: | ---: |"]
+            body += ["", f"| {case.name} | balanced accuracy | AUROC |", "| --- | ---: | ---: |"]
             for way, values in found.items():
                 cells = [said(values, found["default"], which) for which in (0, 1)]
                 body.append(f"| {way} | {cells[0]} | {cells[1]} |")
