@@ -88,7 +88,6 @@ def restored(data: bytes, trainee: Any, folder: Path | None) -> Progress:  # noq
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             state = msgspec.json.decode(arrays["state"].tobytes(), type=State)
             best = _numbered(arrays, "b")
-            trainee.optimizer.build(trainee.trainable_variables)
             _assign(trainee.variables, _numbered(arrays, "v"))
             _assign(trainee.optimizer.variables, _numbered(arrays, "o"))
     except _DAMAGE as error:

@@ -85,6 +85,20 @@ def compile_trainee(model: Any, options: TrainOptions, steps: int, epochs: int) 
         # kernels train these networks about twice as fast as XLA's.
         jit_compile=load_keras().backend.backend() == "jax",
     )
+    _build(model)
+
+
+def _build(model: Any) -> None:  # noqa: ANN401
+    """Make the variables that training keeps besides the network's.
+
+    Where they are not there yet TensorFlow traces the training step twice.
+    """
+    ops = load_keras().ops
+    model.optimizer.build(model.trainable_variables)
+    one = ops.zeros((1, model.output_shape[-1]))
+    model.compute_loss(None, one, one, ops.ones((1,)))
+    model.compute_metrics(None, one, one, ops.ones((1,)))
+    model.reset_metrics()
 
 
 def _loss(options: TrainOptions) -> Any:  # noqa: ANN401
