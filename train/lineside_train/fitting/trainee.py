@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -184,10 +184,13 @@ def batches_ahead(
 
         def batches() -> Iterator[tuple[Any, Floats, npt.NDArray[np.float64]]]:
             # TensorFlow never lets go of a generator, and asks it for more than it trains on.
-            while ahead and not ended.is_set():
+            while not ended.is_set():
                 yield ahead.popleft().result()
-                with suppress(RuntimeError):  # the context ended just now
+                try:
                     ahead.append(workers.submit(batch, next(indices)))
+                except RuntimeError:
+                    if not ended.is_set():  # else the context ended just now
+                        raise
 
         try:
             yield batches()
