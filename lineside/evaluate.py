@@ -103,16 +103,24 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     figures: Figures
     verdicts: VerdictFigures | None
+    sorting: bool
+    """Whether no label means a bad part: see `lineside.decision.is_sorting`."""
     parity: Literal["measured", "unknown"] | None = None
     """Of a bundle; None for a run, which is the original itself."""
     notes: Sequence[str] = ()
     """Of a bundle: what whoever uses it must know."""
 
     def to_json(self) -> bytes:
-        """One object: the figures, `parity`, `notes`, and `verdicts` where limits are known."""
+        """One object: the figures, `parity`, `notes`, and `verdicts` where limits are known.
+
+        Null is an area for which images are missing; one that labels like these don't have is left
+        out.
+        """
         said: dict[str, Any] = msgspec.to_builtins(self.figures)
         if len(self.figures.labels) == 2:
             del said["macro_auroc"]
+        elif self.sorting:
+            del said["auroc"]
         if self.verdicts is not None:
             said["verdicts"] = msgspec.to_builtins(self.verdicts)
         said |= {"parity": self.parity, "notes": self.notes}
@@ -177,6 +185,7 @@ def evaluate_folder(predictor: Predictor, dataset: Dataset) -> Evaluation:
     return Evaluation(
         figures=figures(truth, logits, predictor.labels),
         verdicts=verdict_figures(truth, logits, predictor.labels, decision) if decision else None,
+        sorting=is_sorting(predictor.labels),
         parity=manifest.parity.status if manifest else None,
         notes=manifest.notes if manifest else (),
     )
@@ -201,10 +210,10 @@ def evaluate(model: Path, data: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(evaluation.to_json())
     else:
-        _show(evaluation, sorting=is_sorting(predictor.labels))
+        _show(evaluation)
 
 
-def _show(evaluation: Evaluation, *, sorting: bool) -> None:
+def _show(evaluation: Evaluation) -> None:
     """Say it to a person, on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -224,7 +233,7 @@ def _show(evaluation: Evaluation, *, sorting: bool) -> None:
     if evaluation.verdicts is not None:
         said = evaluation.verdicts
         click.echo(f"\nverdicts: {said.ok} ok, {said.ng} ng, {said.review} review")
-        click.echo(verdicts_said(said, sorting=sorting))
+        click.echo(verdicts_said(said, sorting=evaluation.sorting))
 
 
 def _headline(found: Figures) -> str:
