@@ -68,13 +68,8 @@ def recipes() -> list[Recipe]:
         Recipe(
             "v2-160",
             (
-                *common,
-                "--arch",
-                "mobilenet_v2",
-                "--image-size",
-                "160",
-                *tune,
-                str(shared(V2_WEIGHTS)),
+                *(*common, "--arch", "mobilenet_v2", "--image-size", "160"),
+                *(*tune, str(shared(V2_WEIGHTS))),
             ),
         ),
         Recipe("v1-160", small),

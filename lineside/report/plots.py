@@ -317,7 +317,7 @@ def reliability_plot(name: str, alt: str, bars: Sequence[Bar], words: tuple[str,
         lower.bar(left, images, (right - left) * 0.9, align="edge", color=colour)
         _unit_square(upper, ("", words[1]))
         lower.set(xlabel=words[0], ylabel="images")
-        # Most images lie at the ends: a linear axis would hide those that between are few.
+        # Most images lie at the ends: a linear axis would hide that those between are few.
         scale_by_square_root(lower, max(images), apart=0.25)
         return svg_of(figure, name, alt)
 

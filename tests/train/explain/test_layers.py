@@ -40,10 +40,12 @@ def test_the_last_layer_gives_the_networks_logits(network: Any, tensors: np.ndar
 
 def test_a_map_is_the_gradient_of_the_logits(network: Any, tensors: np.ndarray) -> None:  # noqa: ANN401
     """Grad-CAM by its definition, with a gradient, gives the same maps up to a factor."""
-    tensorflow = pytest.importorskip("tensorflow", reason="gradients are taken by TensorFlow")
+    tensorflow = pytest.importorskip(
+        "tensorflow", reason="gradients are taken by TensorFlow, of the extra 'train'"
+    )
     keras = load_keras()
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("the gradient tape is TensorFlow's")
+        pytest.skip("the gradient tape is TensorFlow's: unset KERAS_BACKEND")
     labels = np.arange(len(tensors)) % 2
     pooling = next(x for x in network.layers if isinstance(x, keras.layers.GlobalAveragePooling2D))
     maps = predict(keras.Model(network.inputs, pooling.input), tensors)
