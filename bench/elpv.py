@@ -13,7 +13,6 @@ defective where the two bad ones together have more than half.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import sys
@@ -29,14 +28,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from bench.page import write_section
 from bench.quality import V2_WEIGHTS, WEIGHTS, answers_of, shared
-from bench.training import (
-    LOGS,
-    WORK,
-    Recipe,
-    make_bundle,
-    make_run,
-    middle,
-)
+from bench.training import WORK, Recipe, Results, make_bundle, make_run, middle
 from lineside.dataset import read_dataset
 from lineside.decision import defect_scores, softmax
 from lineside.extras import require
@@ -51,19 +43,12 @@ LABELS: Final = {
 }
 GOOD: Final = ("--good", "functional", "--good", "functional_unsure")
 PAPER: Final = 0.8842
-TEACHER: Final = "v2-160"
-"""Where a recipe names it after `--teacher`, it is that one's run of the same split."""
 
 
 def recipes() -> list[Recipe]:
-    """What is compared, teachers first."""
+    """What is compared."""
     common = (*GOOD, "--flip", "both", "--no-balance", "--colour", "gray")
     tune = ("--learning-rate", "0.0003", "--mix", "mixup", "--epochs", "24", "--weights")
-    small = (
-        *(*common, "--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "160"),
-        *("--epochs", "40", "--learning-rate", "0.002", "--weights", str(shared(WEIGHTS))),
-    )
-    plain = (*common, "--image-size", "128")
     return [
         Recipe(
             "v2-160",
@@ -72,10 +57,14 @@ def recipes() -> list[Recipe]:
                 *(*tune, str(shared(V2_WEIGHTS))),
             ),
         ),
-        Recipe("v1-160", small),
-        Recipe("plain-128", plain),
-        Recipe("v1-160-taught", (*small, "--teacher", TEACHER)),
-        Recipe("plain-128-taught", (*plain, "--teacher", TEACHER)),
+        Recipe(
+            "v1-160",
+            (
+                *(*common, "--arch", "mobilenet_v1", "--width", "0.25", "--image-size", "160"),
+                *("--epochs", "40", "--learning-rate", "0.002", "--weights", str(shared(WEIGHTS))),
+            ),
+        ),
+        Recipe("plain-128", (*common, "--image-size", "128")),
     ]
 
 
@@ -134,25 +123,20 @@ def main() -> None:
     """Train, convert, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--only", nargs="*")
     wanted = parser.parse_args()
     data, kinds = lay_out(WORK / "data" / "elpv4")
-    chosen = [one for one in recipes() if not wanted.only or one.name in wanted.only]
+    table = Results("elpv", "recipe", "split")
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in range(wanted.splits):
-        for recipe in chosen:
-            teacher = str(WORK / "elpv" / f"{TEACHER}-{seed}")
-            told = (teacher if word == TEACHER else word for word in recipe.words)
-            words = Recipe(recipe.name, (*told, "--seed", str(seed)))
-            run = make_run("elpv", words, str(seed), data, split(data, kinds, seed))
-            rows[recipe.name].append(measure(run, "static_wi8_ai8"))
+        for recipe in recipes():
+            if (recipe.name, seed) not in table:
+                told = Recipe(recipe.name, (*recipe.words, "--seed", str(seed)))
+                run = make_run("elpv", told, str(seed), data, split(data, kinds, seed))
+                table.add((recipe.name, seed), measure(run, "static_wi8_ai8"))
+            rows[recipe.name].append(
+                {key: float(one) for key, one in table[recipe.name, seed].items()}
+            )
             print(recipe.name, seed, json.dumps(rows[recipe.name][-1]), flush=True)
-    with (LOGS / "elpv.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        names = list(next(iter(rows.values()))[0])
-        writer.writerow(["recipe", "split", *names])
-        for name, found in rows.items():
-            writer.writerows([name, k, *one.values()] for k, one in enumerate(found))
     body = [
         "| model | parameters | accuracy, int8 | float | balanced accuracy, int8 | AUROC, int8 |"
     ]
@@ -167,9 +151,8 @@ def main() -> None:
         "",
         f"Deitsch et al., VGG19: {PAPER}. Medians, and from where to where.",
     ]
-    only = f" --only {' '.join(wanted.only)}" if wanted.only else ""
-    command = f"python bench/elpv.py{only}"
-    write_section("elpv", "Solar cells, as published", command, "\n".join(body))
+    title = "Solar cells, as published"
+    write_section("elpv", title, "python bench/elpv.py", "\n".join(body))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ same time.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +29,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from bench.page import write_section
 from bench.quality import answers_of, photos_of
-from bench.training import LOGS, WORK, make_bundle, middle
+from bench.training import WORK, Results, make_bundle, middle
 from lineside.bench.measure import time_in_turn
 from lineside.bundle import Bundle
 from lineside.inspector import Inspector
@@ -91,6 +90,12 @@ class Measured:
     latency: float
     format: str
     parameters: int
+
+    @classmethod
+    def read(cls, row: dict[str, str]) -> Measured:
+        """From a table."""
+        accuracy, latency = float(row["accuracy"]), float(row["latency"])
+        return cls(accuracy, latency, row["format"], int(row["parameters"]))
 
 
 def place(data: str, arch: str, width: float, seed: int) -> Path:
@@ -189,28 +194,28 @@ def main() -> None:
     body = [
         f"At {SIZE} px. Balanced accuracy on test: medians of {wanted.seeds} seeds. Latency: x V3."
     ]
-    LOGS.mkdir(exist_ok=True)
+    table = Results("family", "data", "seed", "network")
+    names = [f"{arch} {width:g}" for arch, width in NETWORKS]
     faster: dict[str, str] = {}
-    with (LOGS / "family.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["data", "seed", "network", "accuracy", "latency", "format", "parameters"])
-        for data in DATA:
-            rows: dict[str, list[Measured]] = defaultdict(list)
-            for seed in range(wanted.seeds):
+    for data in DATA:
+        rows: dict[str, list[Measured]] = defaultdict(list)
+        for seed in range(wanted.seeds):
+            if (data, seed, REFERENCE_NAME) not in table:
                 for name, one in compare(data, seed, faster).items():
-                    rows[name].append(one)
-                    writer.writerow([data, seed, name, *vars(one).values()])
-                file.flush()
-            body += ["", f"| {data} | parameters | accuracy | latency | format |"]
-            body.append("| --- | ---: | ---: | ---: | --- |")
-            for name, found in rows.items():
-                latency = statistics.median(one.latency for one in found)
-                body.append(
-                    f"| {name} | {found[0].parameters:,} | "
-                    f"{middle([one.accuracy for one in found])} | {latency:.2f} | "
-                    f"{found[0].format} |"
-                )
-            print("\n".join(body), flush=True)
+                    table.add((data, seed, name), asdict(one))
+            for name in names:
+                rows[name].append(Measured.read(table[data, seed, name]))
+                faster[name] = rows[name][-1].format
+        body += ["", f"| {data} | parameters | accuracy | latency | format |"]
+        body.append("| --- | ---: | ---: | ---: | --- |")
+        for name, found in rows.items():
+            latency = statistics.median(one.latency for one in found)
+            body.append(
+                f"| {name} | {found[0].parameters:,} | "
+                f"{middle([one.accuracy for one in found])} | {latency:.2f} | "
+                f"{found[0].format} |"
+            )
+        print("\n".join(body), flush=True)
     title = "Small networks from scratch"
     write_section("family", title, "python bench/family.py", "\n".join(body))
 

@@ -13,7 +13,6 @@ model that has not seen it.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 from typing import Final
@@ -26,7 +25,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from bench.page import write_section
 from bench.quality import FOLDS, V2_WEIGHTS, WEIGHTS, fold_photos, photos_of, shared, truth_of
-from bench.training import LOGS, Recipe, make_run, middle
+from bench.training import Recipe, Results, make_run, middle
 from lineside.dataset import read_dataset
 
 DATA: Final = {"trashnet": ("--sort",), "cookies": (), "aliens": ()}
@@ -67,21 +66,18 @@ def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=list(DATA))
     wanted = parser.parse_args()
+    table = Results("folds", "data", "recipe", "seed")
     found: dict[str, list[list[float]]] = {}
-    for name in wanted.only:
-        found[name] = [
-            [balanced(name, recipe, seed) for seed in range(wanted.seeds)]
-            for recipe in recipes(name)
-        ]
-        print(name, found[name], flush=True)
-    with (LOGS / "folds.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["data", "recipe", "seed", "balanced accuracy"])
-        for name, rows in found.items():
-            for recipe, values in zip(recipes(name), rows, strict=True):
-                writer.writerows([name, recipe.name, *one] for one in enumerate(values))
+    for name in DATA:
+        found[name] = [[] for _ in recipes(name)]
+        for recipe, values in zip(recipes(name), found[name], strict=True):
+            for seed in range(wanted.seeds):
+                key = (name, recipe.name, seed)
+                if key not in table:
+                    table.add(key, {"balanced accuracy": balanced(name, recipe, seed)})
+                values.append(float(table[key]["balanced accuracy"]))
+                print(*key, values[-1], flush=True)
     body = [
         "MobileNetV1 0.25 at 128 px; larger: MobileNetV2 at 160 px.",
         "Balanced accuracy: medians of the seeds, and from where to where.",

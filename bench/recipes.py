@@ -9,13 +9,13 @@ differences is beyond twice its standard error on one of the cases, and on none 
 much.
 
 Progressive resizing, where a training starts from weights: half of the default's epochs at a
-smaller size, and as many from there at the whole one.
+smaller size, and as many from there at the whole one. A teacher, there as well: MobileNetV2 of the
+same size, tuned on the same split.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
 from pathlib import Path
@@ -24,8 +24,8 @@ from typing import Final, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.page import write_section
-from bench.quality import WEIGHTS, photos_of, shared
-from bench.training import LOGS, Recipe, make_run
+from bench.quality import V2_WEIGHTS, WEIGHTS, photos_of, shared
+from bench.training import Recipe, Results, make_run
 from lineside.dataset import read_dataset, split_photos
 from lineside.run import Run
 
@@ -39,6 +39,7 @@ WAYS: Final = {
     "strong augmentation": ("--augment", "strong"),
 }
 PROGRESSIVE: Final = "progressive resizing"
+TAUGHT: Final = "a teacher"
 
 
 class Case(NamedTuple):
@@ -49,44 +50,52 @@ class Case(NamedTuple):
         photos: the data set.
         words: of the command line.
         smaller: the size that progressive resizing begins with; None: it is left out.
+        teacher: the words of a teacher; None: it is left out.
     """
 
     name: str
     photos: str
     words: tuple[str, ...]
     smaller: int | None
+    teacher: tuple[str, ...] | None
 
     @property
     def ways(self) -> list[str]:
         """Names of the ways, the default first."""
-        return [*WAYS, *([PROGRESSIVE] if self.smaller else [])]
+        more = {PROGRESSIVE: self.smaller, TAUGHT: self.teacher}
+        return [*WAYS, *(way for way, what in more.items() if what is not None)]
 
-    def run(self, way: str, seed: int, *words: str) -> Run:
+    def run(self, way: str, seed: int, words: tuple[str, ...]) -> Run:
         """A run, unless it is there already."""
         data = photos_of(self.photos)
         name = f"{self.name} {way}".replace(",", "").replace(" ", "-")
-        recipe = Recipe(name, (*self.words, "--seed", str(seed), *words))
+        recipe = Recipe(name, (*words, "--seed", str(seed)))
         rows = split_photos(read_dataset(data).photos, seed)
         return make_run("recipes", recipe, str(seed), data, rows)
 
     def train(self, way: str, seed: int) -> Run:
         """A run of one of the ways."""
-        if way != PROGRESSIVE:
-            return self.run(way, seed, *WAYS[way])
-        epochs = len(self.run("default", seed).metrics.history["loss"])
-        half = ("--epochs", str(-(-epochs // 2)))
-        first = self.run("progressive first", seed, *half, "--image-size", str(self.smaller))
-        return self.run(way, seed, *half, "--weights", str(first.model_path))
+        if way == TAUGHT:
+            teacher = self.run("teacher", seed, self.teacher or ())
+            return self.run(way, seed, (*self.words, "--teacher", str(teacher.path)))
+        if way == PROGRESSIVE:
+            epochs = len(self.run("default", seed, self.words).metrics.history["loss"])
+            half = ("--epochs", str(-(-epochs // 2)))
+            smaller = (*self.words, *half, "--image-size", str(self.smaller))
+            first = self.run("progressive first", seed, smaller)
+            return self.run(way, seed, (*self.words, *half, "--weights", str(first.model_path)))
+        return self.run(way, seed, (*self.words, *WAYS[way]))
 
 
 def cases() -> list[Case]:
     """From scratch, and from weights."""
     plain = ("--good", "functional", "--flip", "both", "--image-size", "64")
-    tuned = ("--sort", "--flip", "horizontal", "--arch", "mobilenet_v1", "--width", "0.25")
-    tuned += ("--colour", "rgb", "--image-size", "128", "--weights", str(shared(WEIGHTS)))
+    sort = ("--sort", "--flip", "horizontal", "--colour", "rgb", "--image-size", "128")
+    tuned = ("--arch", "mobilenet_v1", "--width", "0.25", "--weights", str(shared(WEIGHTS)))
+    teacher = ("--arch", "mobilenet_v2", "--weights", str(shared(V2_WEIGHTS)))
     return [
-        Case("elpv, plain", "elpv", plain, None),
-        Case("trashnet, tuned", "trashnet", tuned, 96),
+        Case("elpv, plain", "elpv", plain, None, None),
+        Case("trashnet, tuned", "trashnet", (*sort, *tuned), 96, (*sort, *teacher)),
     ]
 
 
@@ -103,22 +112,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     wanted = parser.parse_args()
     body: list[str] = []
-    LOGS.mkdir(exist_ok=True)
-    with (LOGS / "recipes.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["case", "way", "seed", "balanced accuracy", "AUROC"])
-        for case in cases():
-            found: dict[str, list[tuple[float, float]]] = {way: [] for way in case.ways}
-            for seed in range(wanted.seeds):
-                for way, values in found.items():
-                    values.append(figures_of(case.train(way, seed)))
-                    writer.writerow([case.name, way, seed, *values[-1]])
-                    file.flush()
-            body += ["", f"| {case.name} | balanced accuracy | AUROC |", "| --- | ---: | ---: |"]
+    table = Results("recipes", "case", "way", "seed")
+    for case in cases():
+        found: dict[str, list[tuple[float, float]]] = {way: [] for way in case.ways}
+        for seed in range(wanted.seeds):
             for way, values in found.items():
-                cells = [said(values, found["default"], which) for which in (0, 1)]
-                body.append(f"| {way} | {cells[0]} | {cells[1]} |")
-            print("\n".join(body), flush=True)
+                key = (case.name, way, seed)
+                if key not in table:
+                    accuracy, area = figures_of(case.train(way, seed))
+                    table.add(key, {"balanced accuracy": accuracy, "AUROC": area})
+                row = table[key]
+                values.append((float(row["balanced accuracy"]), float(row["AUROC"])))
+        body += ["", f"| {case.name} | balanced accuracy | AUROC |", "| --- | ---: | ---: |"]
+        for way, values in found.items():
+            cells = [said(values, found["default"], which) for which in (0, 1)]
+            body.append(f"| {way} | {cells[0]} | {cells[1]} |")
+        print("\n".join(body), flush=True)
     body = [f"Points; the others against the default, mean of {wanted.seeds} seeds +- s.e.", *body]
     write_section("recipes", "What helps", "python bench/recipes.py", "\n".join(body))
 

@@ -11,7 +11,6 @@ A search begins with what `train` does by itself, so its cost is what the search
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
 import sys
@@ -26,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.page import write_section
 from bench.quality import photos_of
-from bench.training import LOGS, Recipe, make_bundle, make_run, middle
+from bench.training import Recipe, Results, make_bundle, make_run, middle
 from lineside.bench.measure import Contestant, time_in_turn
 from lineside.dataset import read_dataset, split_photos
 from lineside.inspector import Inspector
@@ -82,43 +81,37 @@ def verdict(found: Sequence[dict[str, float]]) -> str:
     return "neither"
 
 
+def compare(name: str, seed: int, trials: int) -> dict[str, float]:
+    """Train both, and measure."""
+    data = photos_of(name)
+    words = (*DATA[name], "--seed", str(seed))
+    recipes = (
+        Recipe(f"{name}-alone", words),
+        Recipe(f"{name}-searched{trials}", (*words, "--search", str(trials))),
+    )
+    parts = split_photos(read_dataset(data).photos, seed)
+    return measure([make_run("search", one, str(seed), data, parts) for one in recipes])
+
+
 def main() -> None:
     """Search, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--search", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
-    parser.add_argument("--epochs", type=int, help="for a try; nothing is written then")
     wanted = parser.parse_args()
-    short = () if wanted.epochs is None else ("--epochs", str(wanted.epochs))
-    suffix = "" if wanted.epochs is None else f"-{wanted.epochs}"
+    table = Results("search", "data", "seed")
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in range(wanted.seeds):
         for name in wanted.data:
-            data = photos_of(name)
-            words = (*DATA[name], "--seed", str(seed), *short)
-            recipes = (
-                Recipe(f"{name}-alone{suffix}", words),
-                Recipe(
-                    f"{name}-searched{wanted.search}{suffix}",
-                    (*words, "--search", str(wanted.search)),
-                ),
-            )
-            parts = split_photos(read_dataset(data).photos, seed)
-            runs = [make_run("search", one, str(seed), data, parts) for one in recipes]
-            rows[name].append(measure(runs))
+            if (name, seed) not in table:
+                table.add((name, seed), compare(name, seed, wanted.search))
+            rows[name].append({key: float(one) for key, one in table[name, seed].items()})
             print(name, seed, json.dumps(rows[name][-1]), flush=True)
-    if wanted.epochs is not None:
-        return
-    with (LOGS / "search.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["data", "seed", *COLUMNS])
-        for name, found in rows.items():
-            writer.writerows([name, k, *one.values()] for k, one in enumerate(found))
     write_section(
         "search",
         f"Searching, {wanted.search} trials",
-        f"python bench/search.py --search {wanted.search} --seeds {wanted.seeds}",
+        f"python bench/search.py --data {' '.join(wanted.data)}",
         page(rows, wanted.seeds),
     )
 

@@ -1,15 +1,17 @@
 """What the benchmarks of training share: photos, runs of `lineside train`, and their figures.
 
-What was trained stays in build/training, and is not trained again. Every run is made by the
-command line, as a user makes it, and says in run.json what it was told.
+What was trained stays in build/training, and is not trained again; what was measured stays in
+bench/results, and is not measured again: delete the rows to do so. Every run is made by the command
+line, as a user makes it, and says in run.json what it was told.
 """
 
 from __future__ import annotations
 
+import csv
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -94,3 +96,44 @@ def middle(values: Sequence[float], digits: int = 3) -> str:
     """The median, and from where to where."""
     low, high = min(values), max(values)
     return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+class Results:
+    """A table in bench/results: figures by what they were measured of.
+
+    Args:
+        name: of the file.
+        keys: columns that say what was measured: the data, the recipe, the seed.
+    """
+
+    def __init__(self, name: str, *keys: str) -> None:
+        self._path, self._keys = LOGS / f"{name}.csv", keys
+        self._rows: dict[tuple[str, ...], dict[str, str]] = {}
+        if self._path.exists():
+            with self._path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    key = tuple(row.pop(name) for name in keys)
+                    self._rows[key] = row
+
+    def __contains__(self, key: tuple[object, ...]) -> bool:
+        return tuple(map(str, key)) in self._rows
+
+    def __getitem__(self, key: tuple[object, ...]) -> dict[str, str]:
+        """Figures, as they are written.
+
+        Raises:
+            KeyError: not measured.
+        """
+        return self._rows[tuple(map(str, key))]
+
+    def add(self, key: tuple[object, ...], figures: Mapping[str, object]) -> None:
+        """Keep what was measured, at once."""
+        self._rows[tuple(map(str, key))] = {name: str(one) for name, one in figures.items()}
+        columns = [*self._keys, *figures]
+        new = self._path.with_suffix(".part")
+        LOGS.mkdir(exist_ok=True)
+        with new.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([*key, *row.values()] for key, row in self._rows.items())
+        new.replace(self._path)
