@@ -32,7 +32,8 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: pytest test-tflite-runtime test-device
+test: pytest
+	$(MAKE) -j 2 --output-sync=line test-tflite-runtime test-device
 
 # Two at a time: most of them wait for processes that they have started.
 pytest: setup mosquitto faketime

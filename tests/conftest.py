@@ -12,15 +12,24 @@ from pathlib import Path
 
 import pytest
 
+from lineside.files import new_folder
 from tests.support.broker import Mosquitto
 from tests.support.cells import lay_out_cells
 from tests.support.command import lineside
+from tests.support.once import common_folder, once
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Decoded photos are kept for the session, and not in the home of who runs the tests."""
-    os.environ["LINESIDE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Decoded photos and JAX's compiled steps are kept for the session, and not at home.
+
+    JAX compiles for a few steps of small networks: once for all, and quickly rather than well.
+    """
+    common = common_folder(tmp_path_factory)
+    os.environ["LINESIDE_CACHE"] = str(common / "cache")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(common / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +38,11 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = os.environ.get("LINESIDE_TEST_CELLS")
     if given:
         return Path(given)
-    return lay_out_cells(tmp_path_factory.mktemp("cells") / "cells", each=120)
+    with once(tmp_path_factory, "cells") as folder:
+        if not folder.exists():
+            with new_folder(folder) as partial:
+                lay_out_cells(partial, each=120)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +51,9 @@ def run_folder(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = os.environ.get("LINESIDE_TEST_RUN")
     if given:
         return Path(given)
-    out = tmp_path_factory.mktemp("run") / "run"
-    lineside("train", cells, "--out", out, "--image-size", 64, "--epochs", 6, "--seed", 0)
+    with once(tmp_path_factory, "run") as out:
+        if not out.exists():
+            lineside("train", cells, "--out", out, "--image-size", 64, "--epochs", 6, "--seed", 0)
     return out
 
 
@@ -49,9 +63,9 @@ def bundle_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     given = os.environ.get("LINESIDE_TEST_BUNDLE")
     if given:
         return Path(given)
-    run_folder: Path = request.getfixturevalue("run_folder")
-    out = tmp_path_factory.mktemp("bundle") / "bundle"
-    lineside("convert", run_folder, "--out", out)
+    with once(tmp_path_factory, "bundle") as out:
+        if not out.exists():
+            lineside("convert", request.getfixturevalue("run_folder"), "--out", out)
     return out
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lineside.bundle import Bundle
+from lineside.bundle import Bundle, open_bundle
+from lineside.files import new_folder
 from lineside.keys import KeyPair, new_key_pair
 from lineside_convert.convert import convert
 from lineside_convert.options import Options
 from lineside_convert.source import open_source
 from lineside_convert.workshop import Workshop
+from tests.support.once import once
 
 if TYPE_CHECKING:
     from tests.support.spoiling import Case
@@ -37,9 +39,12 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 @pytest.fixture(scope="session")
 def networks(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models of Keras, made of the run's: see `tests.support.networks`."""
-    out = tmp_path_factory.mktemp("networks")
-    command = [sys.executable, "-m", "tests.support.networks", str(run_folder), str(out)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    with once(tmp_path_factory, "networks") as out:
+        if not out.exists():
+            with new_folder(out) as partial:
+                words = ["-m", "tests.support.networks", str(run_folder), str(partial)]
+                command = [sys.executable, *words]
+                subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     return out
 
 
@@ -56,10 +61,12 @@ def chosen(
     run_folder: Path, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Bundle, Path]:
     """The bundle that `auto` chose for the run, and the folder with all its candidates."""
-    folder = tmp_path_factory.mktemp("chosen")
-    options = Options(candidates=folder / "all", name="cells")
-    bundle = convert(open_source(run_folder, options), folder / "best", options, workshop=workshop)
-    return bundle, folder / "all"
+    with once(tmp_path_factory, "chosen") as best:
+        candidates = best.with_name("candidates")
+        if not best.exists():
+            options = Options(candidates=candidates, name="cells")
+            convert(open_source(run_folder, options), best, options, workshop=workshop)
+    return open_bundle(best), candidates
 
 
 @pytest.fixture(scope="module")
