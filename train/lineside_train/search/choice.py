@@ -14,8 +14,9 @@
 The log loss, and not the balanced accuracy: an image of val tells it how right the model was, not
 just whether, so that much fewer images tell two trials apart. The temperature is fitted first,
 since training with mixed images or smoothed labels makes timid probabilities, which the limits
-don't mind. The bound is what n images that are all told rightly say of the next one: without it, of
-two networks that make no mistake the bolder one would be better, and a quicker one never as good. The standard error is that of the difference on the same images, which is several times
+don't mind. The bound is what n images that are all told rightly say of the next one: without it,
+of two networks that make no mistake the bolder one would be better, and a quicker one never as
+good. The standard error is that of the difference on the same images, which is several times
 smaller than that of either loss: hard images are hard for both.
 """
 
