@@ -52,12 +52,15 @@ test-devices: setup mosquitto
 	set -e; for version in $(DEVICE_PYTHONS); do \
 	  $(BIN)/python tests/e2e/device_install.py --python $$version; done
 
-# The broker that the tests talk to. Without it those tests are skipped, with the reason.
+# The broker that the tests talk to, and its command line clients. Without them those tests are
+# skipped, with the reason.
 mosquitto:
-	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null || { \
+	@PATH="$$PATH:/usr/sbin"; { command -v mosquitto && command -v mosquitto_rr; } >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto; } || \
-	  echo "mosquitto is not installed: the broker tests will be skipped (apt-get install mosquitto)"
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    mosquitto mosquitto-clients; } || \
+	  echo "mosquitto is not installed: the broker tests will be skipped" \
+	    "(apt-get install mosquitto mosquitto-clients)"
 
 # What steps one process's clock in the fault harness. Without it the clock is left alone there.
 faketime:

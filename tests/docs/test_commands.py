@@ -27,6 +27,7 @@ from lineside_agent.triggers import Firing
 from tests.support.broker import Mosquitto, wait_for
 from tests.support.commanded import CommandedStation
 from tests.support.examples import result
+from tests.support.program import program
 from tests.support.requests import BOOT, TOPICS, read_response
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -113,6 +114,7 @@ def answers(
 def run(command: str, broker: Mosquitto) -> str:
     """What a command of the page prints."""
     words = shlex.split(command.replace("-h localhost", f"-h 127.0.0.1 -p {broker.port}"))
+    words[0] = program(words[0], "mosquitto-clients")
     return subprocess.run(words, check=True, capture_output=True, text=True, timeout=20).stdout
 
 

@@ -12,12 +12,22 @@ from lineside.mqtt import Delivery, Outgoing
 from lineside.mqtt.packets import MAX_PACKET_BYTES
 from tests.support.broker import Mosquitto, wait_for
 from tests.support.clients import Connect, Inbox
+from tests.support.program import program
 
 
 def pub(broker: Mosquitto, *arguments: str, stdin: bytes = b"") -> None:
     """What another program sends: mosquitto_pub, over MQTT 5."""
     subprocess.run(
-        ["mosquitto_pub", "-p", f"{broker.port}", "-V", "5", "-q", "1", *arguments],
+        [
+            program("mosquitto_pub", "mosquitto-clients"),
+            "-p",
+            f"{broker.port}",
+            "-V",
+            "5",
+            "-q",
+            "1",
+            *arguments,
+        ],
         input=stdin,
         check=True,
         timeout=20,
