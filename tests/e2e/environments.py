@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -47,7 +48,7 @@ def pip(python: Path, *args: str) -> None:
 
 def build_wheel() -> Path:
     """lineside's own wheel, built from this checkout."""
-    out = BUILD / "wheel"
+    out = BUILD / f"wheel-{os.getpid()}"
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
     command += ["--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(ROOT)]
@@ -62,13 +63,16 @@ def material() -> dict[str, str]:
 
     folder = BUILD / "material"
     cells, run, bundle = folder / "cells", folder / "run", folder / "bundle"
-    if not bundle.is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
-        start = time.monotonic()
-        lay_out_cells(cells, each=120)
-        lineside("train", cells, "--out", run, "--image-size", 64, "--epochs", 6, "--seed", 0)
-        lineside("convert", run, "--out", bundle)
-        say(f"made a bundle to test with in {time.monotonic() - start:.0f} s")
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "material.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two proofs go side by side
+        if not bundle.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            start = time.monotonic()
+            lay_out_cells(cells, each=120)
+            lineside("train", cells, "--out", run, "--image-size", 64, "--epochs", 6, "--seed", 0)
+            lineside("convert", run, "--out", bundle)
+            say(f"made a bundle to test with in {time.monotonic() - start:.0f} s")
     return {
         "LINESIDE_TEST_CELLS": str(cells),
         "LINESIDE_TEST_RUN": str(run),
