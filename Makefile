@@ -35,9 +35,9 @@ format: setup
 test: pytest
 	$(MAKE) -j 2 --output-sync=line test-tflite-runtime test-device
 
-# Two at a time: most of them wait for processes that they have started.
+# Three at a time: most of them wait for processes that they have started.
 pytest: setup mosquitto faketime
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # The engines' tests again, with the old runtime and the numpy that it wants, and what the converter
 # finds out about that runtime.
