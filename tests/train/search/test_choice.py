@@ -79,19 +79,6 @@ def test_rare_labels_weigh_as_much_where_the_training_balances() -> None:
     assert image_weights(truth, 3, balance=False) == pytest.approx([0.25] * 4)
 
 
-def test_networks_that_make_no_mistake_are_as_good_as_each_other() -> None:
-    truth = np.array([0, 0, 0, 1, 1])
-    sides = np.where(np.eye(2)[truth] == 1, 1.0, -1.0)
-    bolder, bold = (image_losses(truth, sides * factor) for factor in (50.0, 5.0))
-    assert bolder == pytest.approx(-np.log([4 / 5, 4 / 5, 4 / 5, 3 / 4, 3 / 4]))
-    entries = [Entry(1, bolder, 2.0), Entry(2, bold, 1.0)]
-    found = choose(entries, image_weights(truth, 2, balance=True), limit=None, start=1)
-    assert found is not None
-    assert (found.chosen, found.front) == (2, (2,))
-    mistaken = image_losses(truth, np.vstack([sides[:4], -sides[4:]]) * 50)
-    assert mistaken[4] > 4 * bolder[4]
-
-
 def test_timid_probabilities_cost_nothing() -> None:
     random = np.random.default_rng(0)
     truth = random.integers(0, 3, 300)

@@ -1,8 +1,6 @@
 """How good a trial is on val, the Pareto front, and which of it is chosen.
 
-    loss of an image   -log of the probability of its label, after temperature scaling, but of no
-                       more than (n + 1) / (n + 2), n being the images of that label in val:
-                       Laplace's rule of succession
+    loss of an image   -log of the probability of its label, after temperature scaling
     loss of a trial    its mean; where the training balances, the mean over the labels of their
                        means
     front              trials than which no other is at most as slow and at most as bad, and
@@ -14,9 +12,7 @@
 The log loss, and not the balanced accuracy: an image of val tells it how right the model was, not
 just whether, so that much fewer images tell two trials apart. The temperature is fitted first,
 since training with mixed images or smoothed labels makes timid probabilities, which the limits
-don't mind. The bound is what n images that are all told rightly say of the next one: without it,
-of two networks that make no mistake the bolder one would be better, and a quicker one never as
-good. The standard error is that of the difference on the same images, which is several times
+don't mind. The standard error is that of the difference on the same images, which is several times
 smaller than that of either loss: hard images are hard for both.
 """
 
@@ -68,7 +64,7 @@ class Choice:
 
 
 def image_losses(truth: npt.NDArray[np.integer], logits: npt.NDArray[np.floating]) -> Floats:
-    """The log loss of each image, after temperature scaling, bounded by what val can tell.
+    """The log loss of each image, after temperature scaling.
 
     Args:
         truth: n indices of the true label.
@@ -76,9 +72,7 @@ def image_losses(truth: npt.NDArray[np.integer], logits: npt.NDArray[np.floating
     """
     probabilities = softmax(logits, fit_temperature(truth, logits))
     own = probabilities[np.arange(len(truth)), truth]
-    images = np.bincount(truth)[truth]
-    bounded = np.clip(own, np.finfo(np.float32).tiny, (images + 1) / (images + 2))
-    return np.asarray(-np.log(bounded), np.float64)
+    return np.asarray(-np.log(np.maximum(own, np.finfo(np.float32).tiny)), np.float64)
 
 
 def image_weights(truth: npt.NDArray[np.integer], labels: int, *, balance: bool) -> Floats:
