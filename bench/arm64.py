@@ -36,6 +36,7 @@ from lineside.runtime.feed import make_feed
 from lineside.runtime.golden import golden_frame
 from lineside_convert.compatibility import Checked, Place, Question, check
 from tests.e2e.environments import build_wheel, material, say
+from tests.support.arm64 import CPUINFO, mirror
 from tests.support.command import lineside
 
 HERE: Final = ROOT / "build" / "arm64"
@@ -56,20 +57,6 @@ RUNTIMES: Final = {
     "tflite-runtime": ("tflite-runtime==2.14.0", "numpy<2"),
 }
 CELLS: Final = 100  # images of each label
-
-# What a Raspberry Pi 4 says of itself. XNNPACK asks for it: with an x86-64's answers it crashes,
-# with none it is silently left out.
-CPUINFO: Final = """\
-processor\t: {n}
-BogoMIPS\t: 108.00
-Features\t: fp asimd evtstrm crc32 cpuid
-CPU implementer\t: 0x41
-CPU architecture: 8
-CPU variant\t: 0x0
-CPU part\t: 0xd08
-CPU revision\t: 3
-
-"""
 
 
 # ---- the emulated device
@@ -94,16 +81,6 @@ def make_system() -> None:
     for name in ("possible", "present"):
         (cpus / name).write_text("0-3\n")
     (SYSTEM / "proc" / "cpuinfo").write_text("".join(CPUINFO.format(n=n) for n in range(4)))
-
-
-def mirror() -> str:
-    """The Debian mirror that this machine's apt is set up with."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-    command += ["Origin: Debian", "Label: Debian", "Component: main"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    if not done.stdout.strip():
-        sys.exit("this machine's apt knows no Debian mirror")
-    return done.stdout.splitlines()[0]
 
 
 def make_python(name: str, wheel: Path) -> Path:

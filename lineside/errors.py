@@ -12,6 +12,7 @@
     ├── TrainError           training could not give a model               (also RuntimeError)
     ├── ConvertError         the model can't be converted                  (also RuntimeError)
     │   └── ParityError      it can, but its verdicts differ too often
+    ├── DeployError          a package or a station can't be made       (also RuntimeError)
     ├── EngineError          a model does not load, run or answer as it must (also RuntimeError)
     ├── CameraError          no frame can be had from a source             (also OSError)
     ├── BrokerError          the MQTT broker refuses or can't be reached   (also ConnectionError)
@@ -70,6 +71,10 @@ class ConvertError(LinesideError, RuntimeError):
 
 class ParityError(ConvertError):
     """The converted model's verdicts differ from the original's too often."""
+
+
+class DeployError(LinesideError, RuntimeError):
+    """A package can't be made, or a device can't be made a station."""
 
 
 class EngineError(LinesideError, RuntimeError):

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from lineside.settings import read_settings
+from lineside_deploy.package.build import pack as make_package
+from lineside_deploy.targets import TARGETS
 from lineside_deploy.unit import render_unit
 
 
@@ -35,3 +37,38 @@ def unit(config: Path, user: str) -> None:
     click.echo(
         render_unit(settings, config=config.absolute(), command=command, user=user), nl=False
     )
+
+
+@deploy.command(
+    epilog="Example:  lineside deploy pack --config station.toml --bundle bundles/caps "
+    "--target rpi-trixie"
+)
+@click.option(
+    "--config",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The station's configuration; it is checked first.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="The bundle of its only [[model]]. Default: what the configuration names.",
+)
+@click.option("--target", required=True, type=click.Choice(list(TARGETS)), help="The system.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file. Default: STATION-TARGET-RELEASE.tar, here.",
+)
+def pack(config: Path, bundle: Path | None, target: str, out: Path | None) -> None:
+    """Make one file with all that a device needs to become a station, without a network.
+
+    Wheels for the system's Python, lineside, the bundles, the configuration, and what installs
+    them. Copy it to the device, unpack it, and run install.sh as root.
+    """
+    path, package = make_package(config, bundle, TARGETS[target], out, click.echo)
+    click.echo(
+        f"Package: {path} ({path.stat().st_size / 1e6:.0f} MB), release {package.release} "
+        f"of {package.site}/{package.station}"
+    )
+    click.echo(f"On the device:  tar xf {path.name} && sudo ./install.sh")

@@ -62,6 +62,25 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=~@cpu-emulation @debug @module @mount @obsolete @reboot @swap
 ReadWritePaths={state}
+# Where the agent shows programs of this device the status that the broker has.
+RuntimeDirectory=lineside
+RuntimeDirectoryMode=0755
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+TRIAL_UNIT: Final = """\
+[Unit]
+Description=lineside: a new release proves itself, or the one before comes back
+ConditionPathExists=/opt/lineside/trial.json
+After=lineside.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 -IB /opt/lineside/current/device trial
+TimeoutStartSec=infinity
 
 [Install]
 WantedBy=multi-user.target

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,7 +22,7 @@ from lineside_agent.keeper import Keeper
 from lineside_agent.models import Roster
 from lineside_agent.publisher import Publisher
 from lineside_agent.stream import Stream
-from lineside_agent.supervision import read_device
+from lineside_agent.supervision import read_device, show_status
 from lineside_agent.vitals import Kind
 
 log = logging.getLogger(__name__)
@@ -176,15 +177,18 @@ class Voice:
         if self._on_way:  # a newer one is said when it has arrived
             return
         self._on_way = True  # before it is sent: the client's thread may be quick to say it arrived
+        message = self._retained(status)
         try:
-            self._send(replace(self._retained(status), on_done=self._arrived))
+            self._send(replace(message, on_done=partial(self._arrived, message.payload)))
         except BrokerError:  # too much waits: said at the next tick
             self._said, self._on_way = None, False
         else:
             self._said, self._said_at = status, time.monotonic()
 
-    def _arrived(self, _delivery: Delivery) -> None:
+    def _arrived(self, payload: bytes, delivery: Delivery) -> None:
         self._on_way = False
+        if delivery.ok:
+            show_status(payload)
 
     def _watch_cameras(self) -> None:
         for stream in self._streams:

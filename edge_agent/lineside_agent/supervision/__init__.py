@@ -3,6 +3,7 @@
 Watchdog ──▶ Notifier ──▶ systemd            restarts an agent that has stalled
 Snapshot ──▶ MetricsServer ──▶ Prometheus    asked on loopback
 read_device ──▶ both, and the health message
+show_status ──▶ programs of this device      that ask what the broker has of it
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lineside_agent.supervision.metrics import (
     WatchdogReading,
 )
 from lineside_agent.supervision.notify import Notifier
+from lineside_agent.supervision.shown import show_status
 from lineside_agent.supervision.tally import Histogram, Tally
 from lineside_agent.supervision.watchdog import Beat, Watchdog
 
@@ -36,4 +38,5 @@ __all__ = [
     "Watchdog",
     "WatchdogReading",
     "read_device",
+    "show_status",
 ]

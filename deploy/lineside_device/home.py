@@ -1,0 +1,145 @@
+"""Releases side by side, and one link to the one that runs.
+
+    /opt/lineside/
+        releases/RELEASE/     a folder each; `complete` is written last: without it, it is rubbish
+        current -> releases/RELEASE
+        trial.json            a release that must prove itself yet, and the one before
+
+The link is replaced by a rename, so that at each moment, also of a power cut, it is there and
+leads to a complete release.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineside_device.errors import RefusedError
+
+COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A switch that is not decided yet.
+
+    Attributes:
+        release: what was switched to.
+        before: what ran before; None where nothing did.
+        wait_s: seconds that it has.
+    """
+
+    release: str
+    before: str | None
+    wait_s: float
+
+
+class Home:
+    """Where releases lie.
+
+    Args:
+        folder: /opt/lineside, or where it is while an image is made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.link = folder / "current"
+        self._trial = folder / "trial.json"
+
+    def release(self, name: str) -> Path:
+        """The folder of a release."""
+        return self.folder / "releases" / name
+
+    @property
+    def releases(self) -> list[str]:
+        """Those that are complete, the oldest first."""
+        found = [one for one in self.folder.glob("releases/*") if (one / COMPLETE).exists()]
+        return [one.name for one in sorted(found, key=lambda one: (one / COMPLETE).stat().st_mtime)]
+
+    @property
+    def current(self) -> str | None:
+        """The release that the link leads to."""
+        try:
+            return self.link.readlink().name
+        except FileNotFoundError:
+            return None
+
+    def begin(self, name: str) -> Path:
+        """An empty folder for a release that is to be installed."""
+        path = self.release(name)
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def complete(self, name: str) -> None:
+        """All of a release is there: make it last, and say so."""
+        path = self.release(name)
+        for entry in path.rglob("*"):
+            if not entry.is_symlink():
+                _sync(entry)
+        (path / COMPLETE).write_bytes(b"")
+        _sync(path / COMPLETE)
+        _sync(path)
+        _sync(path.parent)
+
+    def switch(self, name: str) -> None:
+        """Let the link lead to a release.
+
+        Raises:
+            RefusedError: that release is not complete.
+        """
+        if not (self.release(name) / COMPLETE).exists():
+            msg = f"{self.release(name)} is no complete release: there are {self.releases}"
+            raise RefusedError(msg)
+        new = self.folder / ".current"
+        new.unlink(missing_ok=True)
+        new.symlink_to(Path("releases") / name)
+        new.replace(self.link)
+        _sync(self.folder)
+
+    def prune(self, keep: int) -> None:
+        """Remove what is not complete, and all but the last releases; the current one stays."""
+        known = self.releases
+        stay = {*known[len(known) - keep :], self.current}
+        for path in self.folder.glob("releases/*"):
+            if path.name not in stay:
+                (path / COMPLETE).unlink(missing_ok=True)
+                shutil.rmtree(path)
+
+    # ---- the trial
+
+    @property
+    def trial(self) -> Trial | None:
+        """The switch that is not decided yet."""
+        try:
+            kept = json.loads(self._trial.read_bytes())
+        except FileNotFoundError:
+            return None
+        return Trial(**kept)
+
+    def try_out(self, name: str, wait_s: float) -> Trial:
+        """Switch to a release that must prove itself; what runs now is kept in mind first."""
+        trial = Trial(name, self.current, wait_s)
+        part = self._trial.with_suffix(".part")
+        part.write_text(json.dumps(vars(trial)))
+        _sync(part)
+        part.replace(self._trial)
+        _sync(self.folder)
+        self.switch(name)
+        return trial
+
+    def decide(self) -> None:
+        """The trial has ended, in one way or the other."""
+        self._trial.unlink(missing_ok=True)
+        _sync(self.folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,142 @@
+"""`lineside-station`: install, go back, look, remove. On the device, as root."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lineside_device.errors import RefusedError
+from lineside_device.home import Home
+from lineside_device.install import KEEP, install
+from lineside_device.package import FILE, open_package
+from lineside_device.system import HOME, TRIAL_UNIT, UNIT, System, run
+from lineside_device.trial import POLL_S, WAIT_S, Outcome, read_status, try_release
+
+OLD = "status-before.json"
+OUTCOME = "outcome.json"
+JUDGED_S = 30.0
+"""Seconds more than a trial takes, until its outcome is there."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command.
+
+    Returns:
+        0: done; 1: a new release did not prove itself; 2: refused.
+    """
+    parser = argparse.ArgumentParser(prog="lineside-station", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("install", help="make a release of an unpacked package, and try it")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--wait", type=float, default=WAIT_S, help="seconds to prove itself")
+    commands.add_parser("rollback", help="go back to the release before")
+    commands.add_parser("status", help="what runs, as JSON")
+    one = commands.add_parser("uninstall", help="remove everything, results too")
+    one.add_argument("--yes", action="store_true", help="without it nothing is removed")
+    commands.add_parser("trial", help="decide a switch that is not decided yet")
+    told = parser.parse_args(words)
+    home, system = Home(HOME), System()
+    try:
+        if told.command == "install":
+            return _install(told.folder.resolve(), home, system, told.wait)
+        if told.command == "rollback":
+            return _rollback(home, system)
+        if told.command == "status":
+            say(json.dumps(_status(home), indent=1))
+        elif told.command == "trial":
+            return _tried(_decide(home, system))
+        elif told.yes:
+            system.remove()
+        else:
+            say("this removes results that were not sent, too: uninstall --yes")
+            return 2
+    except RefusedError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _install(folder: Path, home: Home, system: System, wait_s: float) -> int:
+    package = open_package(folder)
+    install(package, home, system, say)
+    if home.current == package.release and home.trial is None:
+        system.units()
+        say(f"release {package.release} is the current one")
+        return 0
+    (home.folder / OLD).write_text(json.dumps(read_status()))
+    (home.folder / OUTCOME).unlink(missing_ok=True)
+    home.try_out(package.release, wait_s)
+    system.units()
+    if not system.booted:
+        say("systemd does not run here: the release starts, and is tried, when it does")
+        return 0
+    system.restart()
+    system.start_trial()
+    say("waiting for its first status")
+    deadline = time.monotonic() + wait_s + JUDGED_S
+    while home.trial is not None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    try:
+        return _tried(Outcome(**json.loads((home.folder / OUTCOME).read_bytes())))
+    except (OSError, ValueError) as error:
+        msg = f"{TRIAL_UNIT} does not say how the trial ended: systemctl status {TRIAL_UNIT}"
+        raise RefusedError(msg) from error
+
+
+def _decide(home: Home, system: System) -> Outcome | None:
+    """The switch that is not decided yet is decided: what `lineside-trial.service` does."""
+    trial = home.trial
+    if trial is None:
+        return None
+    package = json.loads((home.release(trial.release) / FILE).read_bytes())
+    try:
+        old = json.loads((home.folder / OLD).read_bytes())
+    except (OSError, ValueError):
+        old = None
+    outcome = try_release(home, trial, package=package, old=old, restart=system.restart)
+    (home.folder / OUTCOME).write_text(json.dumps(asdict(outcome)))
+    home.decide()
+    home.prune(KEEP)
+    return outcome
+
+
+def _tried(outcome: Outcome | None) -> int:
+    if outcome is None:
+        return 0
+    say(f"release {outcome.release} {'is good' if outcome.good else 'failed'}: {outcome.why}")
+    return 0 if outcome.good else 1
+
+
+def _rollback(home: Home, system: System) -> int:
+    known, current = home.releases, home.current
+    before = [name for name in known if name != current]
+    if not before:
+        msg = "there is no release to go back to"
+        raise RefusedError(msg)
+    home.switch(before[-1])
+    home.decide()
+    system.restart()
+    say(f"{before[-1]} runs, and {current} no more")
+    return 0
+
+
+def _status(home: Home) -> dict[str, Any]:
+    return {
+        "release": home.current,
+        "releases": home.releases,
+        "trial": None if home.trial is None else home.trial.release,
+        "active": run("systemctl", "is-active", UNIT, check=False).strip(),
+        "status": read_status(),
+    }
+
+
+def say(text: str) -> None:
+    """A line for a person."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

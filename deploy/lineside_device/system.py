@@ -1,0 +1,120 @@
+"""What a station needs of its system: an account, units, folders. Each step may be done again."""
+
+from __future__ import annotations
+
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+
+from lineside_device.errors import RefusedError
+
+USER = "lineside"
+UNIT = "lineside.service"
+TRIAL_UNIT = "lineside-trial.service"
+GROUPS = ("video", "gpio", "render")
+"""Cameras and inputs are theirs, where they exist."""
+
+
+HOME = Path("/opt/lineside")
+"""Releases."""
+STATE = Path("/var/lib/lineside")
+"""What the agent writes."""
+IDENTITY = Path("/etc/lineside")
+"""Keys and certificates."""
+UNITS = Path("/etc/systemd/system")
+
+
+class System:
+    """The system that this runs on; where systemd does not run, services wait until it does."""
+
+    @property
+    def booted(self) -> bool:
+        """Whether services can be started now: not so while an image is made."""
+        return Path("/run/systemd/system").is_dir()
+
+    def account(self) -> None:
+        """The account that the agent runs as, without a login."""
+        try:
+            pwd.getpwnam(USER)
+        except KeyError:
+            words = ["--system", "--user-group", "--no-create-home", "--home-dir", str(STATE)]
+            run("useradd", *words, "--shell", "/usr/sbin/nologin", USER)
+        present = {line.split(":")[0] for line in Path("/etc/group").read_text().splitlines()}
+        groups = [name for name in GROUPS if name in present]
+        if groups:
+            run("usermod", "--append", "--groups", ",".join(groups), USER)
+
+    def folders(self) -> None:
+        """Where the agent writes, and where its keys lie, for nobody else to read."""
+        for path in (STATE, IDENTITY):
+            path.mkdir(parents=True, exist_ok=True)
+            shutil.chown(path, USER, USER)
+            path.chmod(0o700)
+
+    def units(self) -> None:
+        """Both units are links into the current release: a switch changes them, too."""
+        wants = UNITS / "multi-user.target.wants"
+        wants.mkdir(parents=True, exist_ok=True)
+        for name in (UNIT, TRIAL_UNIT):
+            for folder in (UNITS, wants):
+                _link(folder / name, HOME / "current" / name)
+        self.reload()
+
+    def reload(self) -> None:
+        """Let systemd read the units again."""
+        if self.booted:
+            run("systemctl", "daemon-reload")
+
+    def restart(self) -> None:
+        """The agent starts anew; whether it comes up is judged elsewhere."""
+        if self.booted:
+            self.reload()
+            run("systemctl", "reset-failed", UNIT, check=False)
+            run("systemctl", "--no-block", "restart", UNIT)
+
+    def start_trial(self) -> None:
+        """Judge the release that was switched to, whatever becomes of whoever asked for it."""
+        run("systemctl", "--no-block", "start", TRIAL_UNIT)
+
+    def remove(self) -> None:
+        """All that was ever put there, but the packages of the system."""
+        if self.booted:
+            for name in (TRIAL_UNIT, UNIT):
+                run("systemctl", "disable", "--now", name, check=False)
+        for folder in (UNITS, UNITS / "multi-user.target.wants"):
+            for name in (UNIT, TRIAL_UNIT):
+                (folder / name).unlink(missing_ok=True)
+        for path in (HOME, STATE, IDENTITY):
+            shutil.rmtree(path, ignore_errors=True)
+        run("userdel", USER, check=False)
+        self.reload()
+
+
+def _link(path: Path, target: Path) -> None:
+    part = path.with_name(f".{path.name}")
+    part.unlink(missing_ok=True)
+    part.symlink_to(target)
+    part.replace(path)
+
+
+def run(*command: str, check: bool = True, environ: dict[str, str] | None = None) -> str:
+    """A command of the system.
+
+    Args:
+        command: its words.
+        check: whether it must succeed.
+        environ: its whole environment; None: this process's.
+
+    Returns:
+        What it printed.
+
+    Raises:
+        RefusedError: it failed, in its own words.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    if check and done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["without a word"]
+        msg = f"{' '.join(command[:3])} failed: {said[-1]}"
+        raise RefusedError(msg)
+    return done.stdout

@@ -1,0 +1,110 @@
+"""A new release must prove itself: online, with its models, its status taken by the broker.
+
+The agent writes each status that the broker has acknowledged to /run/lineside/status.json. A
+release is good once one of its own is there that names all models of the package, and no trouble
+but what the release before had as well. If that takes too long, the link goes back.
+
+It runs as a unit of its own: a connection that is cut, or a power cut, does not leave it undecided.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lineside_device.home import Home, Trial
+
+STATUS = Path("/run/lineside/status.json")
+WAIT_S = 180.0
+"""Seconds that a release has: an agent tries each model in a child first, and a card is slow."""
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        release: that was tried.
+        good: whether it stays.
+        why: in a sentence.
+    """
+
+    release: str
+    good: bool
+    why: str
+
+
+def read_status(path: Path = STATUS) -> dict[str, Any] | None:
+    """The last status that the broker has acknowledged; None: none, or none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def lacking(status: dict[str, Any] | None, package: dict[str, Any], old: frozenset[str]) -> str:
+    """What a status lacks to prove a release; empty: nothing.
+
+    Args:
+        status: the last one of the new release; None: there is none yet.
+        package: package.json.
+        old: reasons for which the release before was degraded.
+    """
+    if status is None:
+        return "its status did not reach the broker"
+    if status.get("version") != package["lineside"]:
+        return f"lineside {status.get('version')} runs, and not {package['lineside']}"
+    running = {one.get("digest") for one in status.get("models", [])}
+    for model in package["models"]:
+        if model["digest"] not in running:
+            return f"model {model['name']} does not run {model['bundle']} {model['version']}"
+    new = [one for one in status.get("reasons", []) if one not in old]
+    if status.get("state") == "offline" or new:
+        return f"it is {status.get('state')}: {', '.join(new)}"
+    return ""
+
+
+def try_release(
+    home: Home,
+    trial: Trial,
+    *,
+    package: dict[str, Any],
+    old: dict[str, Any] | None,
+    restart: Callable[[], None],
+    status: Callable[[], dict[str, Any] | None] = read_status,
+) -> Outcome:
+    """Wait until the release has proved itself, or go back to the one before.
+
+    Args:
+        home: of the releases; the link leads to the one that is tried.
+        trial: what is tried, and what was before.
+        package: package.json of the one that is tried.
+        old: the last status of the one before.
+        restart: starts the agent anew, of the release that the link leads to.
+        status: the last one that the broker has acknowledged.
+    """
+    reasons = frozenset((old or {}).get("reasons", []))
+    boot = (old or {}).get("boot")
+    deadline = time.monotonic() + trial.wait_s
+    while True:
+        found = status()
+        if found is not None and found.get("boot") == boot:
+            found = None  # of the agent before
+        why = lacking(found, package, reasons)
+        if not why:
+            return Outcome(trial.release, good=True, why="online, with all its models")
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(POLL_S)
+    why = f"{why} within {trial.wait_s:.0f} s"
+    if trial.before is None:
+        return Outcome(trial.release, good=False, why=f"{why}; there is no release to go back to")
+    home.switch(trial.before)
+    restart()
+    return Outcome(trial.release, good=False, why=f"{why}; {trial.before} runs again")

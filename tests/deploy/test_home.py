@@ -1,0 +1,150 @@
+"""Releases, the link to one of them, and a new one that must prove itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineside_device.errors import RefusedError
+from lineside_device.home import Home
+from lineside_device.trial import lacking, read_status, try_release
+
+PACKAGE: dict[str, Any] = {
+    "lineside": "0.1.0",
+    "models": [{"name": "cells", "bundle": "run", "version": "1.0.0", "digest": "sha256:new"}],
+}
+
+
+def status(
+    boot: str = "b2", digest: str = "sha256:new", state: str = "online", *reasons: str
+) -> dict[str, Any]:
+    return {
+        "version": "0.1.0",
+        "boot": boot,
+        "state": state,
+        "reasons": list(reasons),
+        "models": [{"digest": digest}],
+    }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "lineside")
+    for name in ("one", "two", "three", "four"):
+        (home.begin(name) / "file").write_text(name)
+        home.complete(name)
+    return home
+
+
+def test_a_release_that_is_not_complete_is_none(home: Home) -> None:
+    (home.begin("half") / "file").write_text("half")
+    assert home.releases == ["one", "two", "three", "four"]
+    with pytest.raises(RefusedError, match="half is no complete release"):
+        home.switch("half")
+    home.switch("two")
+    home.prune(keep=2)
+    assert home.releases == ["two", "three", "four"]  # the current one stays, old as it is
+    assert not home.release("half").exists()
+
+
+def test_the_link_leads_to_the_release(home: Home) -> None:
+    assert home.current is None
+    home.switch("one")
+    home.switch("two")
+    assert (home.link / "file").read_text() == "two"
+    assert home.current == "two"
+
+
+def test_a_release_that_is_installed_again_begins_empty(home: Home) -> None:
+    assert list(home.begin("one").iterdir()) == []
+    assert "one" not in home.releases
+
+
+def test_a_switch_that_is_not_decided_is_known_after_a_power_cut(home: Home) -> None:
+    home.switch("one")
+    trial = home.try_out("two", 5.0)
+    assert (Home(home.folder).trial, trial.before, home.current) == (trial, "one", "two")
+    home.decide()
+    assert home.trial is None
+
+
+def test_what_proves_itself_stays(home: Home, tmp_path: Path) -> None:
+    home.switch("one")
+    said = tmp_path / "status.json"
+    said.write_text(json.dumps(status()))
+    restarts: list[str] = []
+    outcome = try_release(
+        home,
+        home.try_out("two", 5.0),
+        package=PACKAGE,
+        old=status("b1", "sha256:old"),
+        restart=lambda: restarts.append("again"),
+        status=lambda: read_status(said),
+    )
+    assert (outcome.good, outcome.why) == (True, "online, with all its models")
+    assert (home.current, restarts) == ("two", [])
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (None, "its status did not reach the broker"),
+        (status("b1", "sha256:old"), "its status did not reach the broker"),
+        (
+            status("b2", "sha256:old", "degraded", "model_fallback:cells"),
+            "model cells does not run run 1.0.0",
+        ),
+        (status("b2", "sha256:new", "degraded", "camera_lost:top"), "it is degraded: camera_lost"),
+    ],
+)
+def test_what_does_not_gives_way_to_the_release_before(
+    home: Home, found: dict[str, Any] | None, why: str
+) -> None:
+    home.switch("one")
+    restarts: list[str | None] = []
+    outcome = try_release(
+        home,
+        home.try_out("two", 0.0),
+        package=PACKAGE,
+        old=status("b1", "sha256:old"),
+        restart=lambda: restarts.append(home.current),
+        status=lambda: found,
+    )
+    assert not outcome.good
+    assert outcome.why.startswith(why)
+    assert outcome.why.endswith(" within 0 s; one runs again")
+    assert (home.current, restarts) == ("one", ["one"])
+
+
+def test_with_nothing_before_it_stays_and_says_so(home: Home) -> None:
+    outcome = try_release(
+        home,
+        home.try_out("one", 0.0),
+        package=PACKAGE,
+        old=None,
+        restart=lambda: pytest.fail("there is nothing to start"),
+        status=lambda: None,
+    )
+    assert not outcome.good
+    assert outcome.why.endswith("there is no release to go back to")
+    assert home.current == "one"
+
+
+def test_trouble_that_was_there_before_is_not_the_releases() -> None:
+    dark = status("b2", "sha256:new", "degraded", "camera_lost:top")
+    assert lacking(dark, PACKAGE, frozenset({"camera_lost:top"})) == ""
+    assert lacking(dark, PACKAGE, frozenset()) == "it is degraded: camera_lost:top"
+    old = status() | {"version": "0.0.9"}
+    assert lacking(old, PACKAGE, frozenset()) == "lineside 0.0.9 runs, and not 0.1.0"
+
+
+def test_a_status_that_is_none_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    assert read_status(path) is None
+    path.write_text("{")
+    assert read_status(path) is None
+    path.write_text("[]")
+    assert read_status(path) is None
