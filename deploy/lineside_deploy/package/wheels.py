@@ -140,5 +140,7 @@ def _pip(*words: str) -> None:
         reason = (said or done.stderr.splitlines() or ["no word of why"])[-1].removeprefix(
             "ERROR: "
         )
+        if reason.startswith("No matching distribution"):
+            reason += " (is a package index within reach? pip's own settings say which one)"
         msg = f"pip {words[0]} failed: {reason}"
         raise DeployError(msg)
