@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto faketime emulation faults faults-results faults-cameras docs requirements bench-seeds \
+  mosquitto faketime emulation sshd faults faults-results faults-cameras docs requirements bench-seeds \
   bench-parity bench-rescue bench-auto arm64 fuzz clean
 
 help:
@@ -36,7 +36,7 @@ test: pytest
 	$(MAKE) -j 2 --output-sync=line test-tflite-runtime test-device
 
 # Three at a time: most of them wait for processes that they have started.
-pytest: setup mosquitto faketime emulation
+pytest: setup mosquitto faketime emulation sshd
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # The engines' tests again, with the old runtime and the numpy that it wants, and what the converter
@@ -76,6 +76,14 @@ emulation:
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    qemu-user-static binfmt-support mmdebstrap arch-test; } || \
 	  echo "mmdebstrap and qemu-user-static are not installed: nothing is tried on arm64"
+
+# What stands for a device's SSH server. Without it nothing is pushed.
+sshd:
+	@PATH="$$PATH:/usr/sbin"; command -v sshd >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    openssh-server openssh-client; } || \
+	  echo "openssh-server is not installed: nothing is pushed in the tests"
 
 # The fault harness in its long form: hours. A part of it: FAULTS="--kills 50 …" for the results,
 # CAMERAS="--times 3 --healthy 60" for the cameras.

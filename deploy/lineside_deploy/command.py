@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from lineside.settings import read_settings
+from lineside_deploy import push as pushing
 from lineside_deploy.package.build import pack as make_package
+from lineside_deploy.remote import Remote
 from lineside_deploy.targets import TARGETS
 from lineside_deploy.unit import render_unit
 
@@ -72,3 +75,38 @@ def pack(config: Path, bundle: Path | None, target: str, out: Path | None) -> No
         f"of {package.site}/{package.station}"
     )
     click.echo(f"On the device:  tar xf {path.name} && sudo ./install.sh")
+
+
+def _over_ssh(command: Callable[..., None]) -> Callable[..., None]:
+    """What all commands take that reach a device."""
+    for option in (
+        click.option("--port", type=click.IntRange(1, 65535), help="Of its SSH server."),
+        click.option(
+            "--ssh-config",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="A configuration file for ssh. Default: yours.",
+        ),
+        click.argument("host", metavar="USER@HOST"),
+    ):
+        command = option(command)
+    return command
+
+
+@deploy.command(epilog="Example:  lineside deploy push pi@press4.local press4-rpi-trixie-….tar")
+@_over_ssh
+@click.argument("package", type=click.Path(path_type=Path, dir_okay=False))
+def push(host: str, package: Path, port: int | None, ssh_config: Path | None) -> None:
+    """Install PACKAGE on a device over SSH, beside what runs there.
+
+    The device is looked at before anything is sent. Its new release must come online with its
+    models within three minutes, or the release before runs again and this command exits with 1. A
+    connection that is cut at any point leaves a station that runs.
+    """
+    pushing.push(package, Remote(host, port, ssh_config), click.echo)
+
+
+@deploy.command(epilog="Example:  lineside deploy rollback pi@press4.local")
+@_over_ssh
+def rollback(host: str, port: int | None, ssh_config: Path | None) -> None:
+    """Let the release before run again on a device."""
+    pushing.rollback(Remote(host, port, ssh_config), click.echo)

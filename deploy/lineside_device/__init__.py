@@ -5,6 +5,7 @@ command `lineside-station`.
 
     main.py       the commands
     package.py    a package, checked file by file
+    facts.py      what a machine is; stands alone
     host.py       is this a device that the package is for?
     home.py       releases, and the link to the one that runs
     install.py    from a package to a release

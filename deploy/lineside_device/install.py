@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lineside_device.errors import RefusedError
+from lineside_device.facts import facts
 from lineside_device.home import Home
 from lineside_device.host import check_host
 from lineside_device.package import FILE, Package
@@ -32,7 +34,11 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
     Raises:
         RefusedError: the machine is not one that the package is for, or a step failed.
     """
-    check_host(package.info, home.folder, package.size, booted=system.booted)
+    found = facts(str(home.folder))
+    check_host(found, package.info, package.size, booted=system.booted)
+    if not found["root"]:
+        msg = "only root can install a station: sudo ./install.sh"
+        raise RefusedError(msg)
     system.account()
     system.folders()
     if package.release in home.releases:

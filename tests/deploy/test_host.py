@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,54 +14,55 @@ from typing import Any
 import pytest
 
 from lineside_device.errors import RefusedError
+from lineside_device.facts import facts
 from lineside_device.host import check_host
 from lineside_device.package import open_package
 
-HERE: dict[str, Any] = {
-    "machine": platform.machine(),
-    "python": ".".join(map(str, sys.version_info[:2])),
-    "glibc": 17,
+FACTS = Path(str(sys.modules[facts.__module__].__file__))
+FOUND: dict[str, Any] = {
+    "root": True,
+    "machine": "aarch64",
+    "bits": 64,
+    "python": "3.11",
+    "glibc": 36,
+    "systemd": True,
+    "home": "/opt/lineside",
+    "writable": True,
+    "free": 10**9,
 }
+INFO: dict[str, Any] = {"machine": "aarch64", "python": "3.11", "glibc": 36}
 
 
-def test_this_machine_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    check_host(HERE, tmp_path / "opt", 1000, booted=False)
+def test_this_machine_is_one() -> None:
+    found = facts()
+    info = {"machine": platform.machine(), "python": found["python"], "glibc": 17}
+    check_host(found, info, 1000, booted=False)
+    assert found["home"] == "/opt/lineside"
+    assert found["root"] is (os.geteuid() == 0)
+    alone = subprocess.run(
+        [sys.executable, "-IB", "-"], input=FACTS.read_bytes(), capture_output=True, check=True
+    )
+    assert json.loads(alone.stdout) | {"free": 0} == found | {"free": 0}
 
 
 @pytest.mark.parametrize(
-    ("info", "size", "message"),
+    ("found", "message"),
     [
-        ({"machine": "armv7l"}, 1, "the package is for armv7l: pack for another --target"),
-        ({"python": "3.7"}, 1, "the package is for 3.7: pack for another --target"),
-        ({"glibc": 99}, 1, "the package needs glibc 2.99: use a newer system"),
-        ({}, 10**15, "MB are needed: make room, or use a larger card"),
+        ({"bits": 32, "machine": "armv7l"}, "this is a 32-bit system (armv7l): lineside needs a"),
+        ({"machine": "x86_64"}, "this machine is x86_64, the package is for aarch64: pack for"),
+        ({"python": "3.8"}, "this system has Python 3.8, the package is for 3.11: pack for"),
+        ({"glibc": 31}, "this system has glibc 2.31, the package needs glibc 2.36: use a newer"),
+        ({"glibc": 0}, "this system has no glibc, the package needs glibc 2.36"),
+        ({"systemd": False}, "systemd does not run here"),
+        ({"writable": False}, "/opt/lineside is on a disk that is read-only: mount it read-write"),
+        ({"free": 10**8}, "/opt/lineside has 100 MB free, 340 MB are needed: make room"),
     ],
 )
-def test_another_machine_is_refused(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    info: dict[str, Any],
-    size: int,
-    message: str,
-) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 0)
+def test_what_is_no_device_for_it_is_refused(found: dict[str, Any], message: str) -> None:
     with pytest.raises(RefusedError) as refused:
-        check_host(HERE | info, tmp_path, size, booted=False)
-    assert str(refused.value).endswith(message)
-
-
-def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    (tmp_path / "file").touch()
-    with pytest.raises(RefusedError, match="can't be written: Not a directory; mount it"):
-        check_host(HERE, tmp_path / "file" / "opt", 1, booted=False)
-
-
-def test_only_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(RefusedError, match="only root can install a station"):
-        check_host(HERE, tmp_path, 1, booted=False)
+        check_host(FOUND | found, INFO, 85_000_000, booted=True)
+    assert str(refused.value).startswith(message)
+    check_host(FOUND | {"systemd": False}, INFO, 85_000_000, booted=False)
 
 
 def package(folder: Path, **changes: object) -> Path:

@@ -1,0 +1,114 @@
+"""`lineside deploy push`: a package to a device, over SSH; and back to the release before.
+
+    1. the package is whole, and the device is one that it is for: before anything is sent
+    2. one connection carries it, unpacks it beside what runs, and starts its install.sh
+    3. what that says is what the person sees; its exit code is the command's
+
+A connection that is cut in 2 leaves the release that runs, or, once the link was switched, a trial
+that the device decides by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from lineside.errors import DeployError, InputError
+from lineside_deploy.package.contents import PACKAGE, SCHEMA
+from lineside_deploy.remote import Remote
+from lineside_device import facts
+from lineside_device.errors import RefusedError
+from lineside_device.host import check_host
+
+AS_ROOT: Final = '[ "$(id -u)" = 0 ] && as= || as="sudo -n"; '
+
+RECEIVE: Final = (
+    AS_ROOT + "set -e; new=$($as mktemp -d /var/tmp/lineside-XXXXXX); trap '$as rm -rf \"$new\"' "
+    'EXIT; $as tar -xf - -C "$new" --no-same-owner; $as "$new/install.sh"'
+)
+STATION: Final = AS_ROOT + "exec $as python3 -IB /opt/lineside/current/device "
+
+
+def push(package: Path, remote: Remote, say: Callable[[str], None]) -> None:
+    """Install a package on a device.
+
+    Raises:
+        InputError: it is no package.
+        DeployError: the device can't be reached, is not one that the package is for, or the new
+            release did not prove itself; the message says what runs now.
+    """
+    info = read_info(package)
+    size = package.stat().st_size
+    check_device(remote, info, size)
+    say(f"sending {size / 1e6:.0f} MB to {remote.host}")
+    with package.open("rb") as data:
+        code, said, errors = remote.run(RECEIVE, stdin=data)
+    lines = said.strip().splitlines()
+    for line in lines[:-1] if code else lines:
+        say(line)
+    if code:
+        last = [*lines[-1:], *errors.splitlines()[-1:]] or ["it says nothing of why"]
+        msg = f"{remote.host}: {last[-1].removeprefix('error: ')}"
+        raise DeployError(msg)
+
+
+def rollback(remote: Remote, say: Callable[[str], None]) -> None:
+    """Let the release before run again.
+
+    Raises:
+        DeployError: there is none, or the device can't be reached.
+    """
+    code, said, errors = remote.run(STATION + "rollback")
+    if code:
+        last = (errors or said).splitlines() or [f"exit code {code}"]
+        msg = f"{remote.host}: {last[-1].removeprefix('error: ')}"
+        raise DeployError(msg)
+    say(said.strip())
+
+
+def read_info(package: Path) -> dict[str, Any]:
+    """package.json of a package.
+
+    Raises:
+        InputError: it is no package.
+    """
+    try:
+        with tarfile.open(package) as archive:
+            member = archive.extractfile(PACKAGE)
+            found = json.loads(member.read()) if member is not None else None
+    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        msg = f"{package} is no package: a .tar written by 'lineside deploy pack' is expected"
+        raise InputError(msg) from error
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        msg = f"{package} is no package that this version knows: {SCHEMA} is expected in it"
+        raise InputError(msg)
+    return found
+
+
+def check_device(remote: Remote, info: dict[str, Any], size: int) -> None:
+    """Refuse a machine that a package is not for, before it is sent there.
+
+    Raises:
+        DeployError: naming the machine and the reason.
+    """
+    script = Path(facts.__file__).read_bytes()
+    code, said, errors = remote.run("exec python3 -IB -", stdin=script)
+    try:
+        found = json.loads(said)
+        check_host(found, info, size, booted=True)
+    except RefusedError as error:
+        msg = f"{remote.host}: {error}"
+        raise DeployError(msg) from error
+    except ValueError as error:
+        last = errors.splitlines()[-1] if errors else f"exit code {code}"
+        msg = f"{remote.host} is no device: it can't run python3 ({last})"
+        raise DeployError(msg) from error
+    if not found["root"] and remote.run("exec sudo -n true")[0]:
+        msg = (
+            f"{remote.host}: its user may not become root without a password (sudo -n true): "
+            f"allow it, or push to root@{remote.host.rpartition('@')[2]}"
+        )
+        raise DeployError(msg)

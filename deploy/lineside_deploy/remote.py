@@ -1,0 +1,88 @@
+"""A device over SSH: OpenSSH's own client, with what the user's configuration of it says.
+
+Nothing is asked: a key that is unknown, or a password that is wanted, is refused in one line.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from lineside.errors import DeployError
+
+OPTIONS: Final = (
+    *("-o", "BatchMode=yes"),
+    *("-o", "StrictHostKeyChecking=yes"),
+    *("-o", "ConnectTimeout=15"),
+    # A device that vanishes is noticed after half a minute.
+    *("-o", "ServerAliveInterval=10"),
+    *("-o", "ServerAliveCountMax=3"),
+)
+NO_CONNECTION: Final = 255
+"""ssh's own exit code."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A device.
+
+    Attributes:
+        host: as ssh takes it: `USER@HOST`, or a name of its configuration.
+        port: of its SSH server; None: what the configuration says.
+        config: of ssh; None: the user's.
+    """
+
+    host: str
+    port: int | None = None
+    config: Path | None = None
+
+    def run(self, command: str, *, stdin: IO[bytes] | bytes = b"") -> tuple[int, str, str]:
+        """Run a shell command there.
+
+        Args:
+            command: for the device's shell, without anything in it that somebody gave.
+            stdin: what it reads.
+
+        Returns:
+            Its exit code, what it said, and its errors.
+
+        Raises:
+            DeployError: there is no ssh, or no connection, and why.
+        """
+        ssh = shutil.which("ssh")
+        if ssh is None:
+            msg = "ssh is not installed: apt-get install openssh-client"
+            raise DeployError(msg)
+        if self.host.startswith("-"):
+            msg = f"{self.host!r} is no host: USER@HOST is expected"
+            raise DeployError(msg)
+        words = [ssh, *OPTIONS]
+        words += ["-p", str(self.port)] if self.port is not None else []
+        words += ["-F", str(self.config)] if self.config is not None else []
+        words += ["--", self.host, command]
+        if isinstance(stdin, bytes):
+            done = subprocess.run(words, input=stdin, capture_output=True, check=False)
+        else:
+            done = subprocess.run(words, stdin=stdin, capture_output=True, check=False)
+        errors = done.stderr.decode(errors="replace").strip()
+        if done.returncode == NO_CONNECTION:
+            raise DeployError(self._why(errors))
+        return done.returncode, done.stdout.decode(errors="replace"), errors
+
+    def _why(self, errors: str) -> str:
+        if "Host key verification failed" in errors:
+            return (
+                f"the key of {self.host} is not known here, or another one than before: compare "
+                f"it with the device's (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), "
+                f"then run 'ssh {self.host}' once and accept it"
+            )
+        if "Permission denied" in errors:
+            return (
+                f"{self.host} accepts none of this account's keys: ssh-copy-id {self.host}, "
+                "or name another user"
+            )
+        last = errors.splitlines()[-1] if errors else "ssh says nothing of why"
+        return f"{self.host} can't be reached: {last}"

@@ -1,0 +1,47 @@
+"""What a machine is. Stands alone: a workstation sends this file to a device before anything else.
+
+Python 3.7 reads it, so that what is too old for all the rest can be refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+HOME = "/opt/lineside"
+
+
+def facts(home: str = HOME) -> dict[str, Any]:
+    """What is asked before a package is installed.
+
+    Args:
+        home: where releases go.
+
+    Returns:
+        Values that JSON can say.
+    """
+    library, version = platform.libc_ver()
+    folder = Path(home)
+    while not folder.is_dir():
+        folder = folder.parent
+    return {
+        "root": os.geteuid() == 0,
+        "machine": platform.machine(),
+        "bits": 8 * struct.calcsize("P"),
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "glibc": int(f"{version}.0".split(".")[1] or 0) if library == "glibc" else 0,
+        "systemd": Path("/run/systemd/system").is_dir(),
+        "home": home,
+        "writable": not os.statvfs(folder).f_flag & os.ST_RDONLY,
+        "free": shutil.disk_usage(folder).free,
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(facts()) + "\n")

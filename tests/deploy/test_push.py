@@ -1,0 +1,119 @@
+"""A device over SSH: who is let in, who is known, and what is no device. A real sshd."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineside.errors import DeployError, InputError
+from lineside_deploy.push import check_device, push, rollback
+from lineside_deploy.remote import Remote
+from lineside_device.facts import facts
+from tests.support.command import lineside
+from tests.support.sshd import SshServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SshServer]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can start an SSH server that lets anybody in")
+    with SshServer(tmp_path / "ssh") as server:
+        yield server
+
+
+@pytest.fixture
+def device(server: SshServer) -> Remote:
+    return Remote("device", config=server.config)
+
+
+def package(path: Path, **info: Any) -> Path:  # noqa: ANN401
+    told = {"schema": "lineside.package/1", "machine": "riscv64", "python": "3.11", "glibc": 36}
+    data = json.dumps(told | info).encode()
+    entry = tarfile.TarInfo("package.json")
+    entry.size = len(data)
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def test_what_is_run_there(device: Remote) -> None:
+    assert device.run("cat; echo bad >&2; exit 3", stdin=b"words") == (3, "words", "bad")
+
+
+def test_a_machine_that_the_package_is_not_for(device: Remote, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(DeployError) as refused:
+        push(package(tmp_path / "package.tar"), device, said.append)
+    machine = facts()["machine"]
+    assert str(refused.value) == (
+        f"device: this machine is {machine}, the package is for riscv64: pack for another --target"
+    )
+    assert said == []  # nothing was sent
+
+
+def test_a_machine_without_systemd_is_no_device(device: Remote) -> None:
+    found = facts()
+    if found["systemd"]:
+        pytest.skip("systemd runs here")
+    info = {"machine": found["machine"], "python": found["python"], "glibc": 17}
+    with pytest.raises(DeployError, match="device: systemd does not run here, and keeps the ag"):
+        check_device(device, info, 1000)
+
+
+def test_a_server_whose_key_is_another_one(server: SshServer, device: Remote) -> None:
+    for known in (None, "other"):
+        server.know(known)
+        with pytest.raises(DeployError) as refused:
+            device.run("true")
+        assert str(refused.value).startswith("the key of device is not known here, or another one")
+        assert "\n" not in str(refused.value)
+
+
+def test_a_key_that_is_not_let_in(server: SshServer, device: Remote) -> None:
+    server.allow("other")
+    with pytest.raises(DeployError, match="device accepts none of this account's keys"):
+        device.run("true")
+
+
+def test_a_machine_that_is_not_there(server: SshServer) -> None:
+    with pytest.raises(DeployError, match=r"device can't be reached: .*Connection refused"):
+        Remote("device", port=1, config=server.config).run("true")
+
+
+def test_there_is_nothing_to_go_back_to(device: Remote) -> None:
+    if Path("/opt/lineside").exists():
+        pytest.skip("this machine is a station")
+    with pytest.raises(DeployError, match=r"device: .*/opt/lineside/current/device"):
+        rollback(device, print)
+
+
+def test_as_a_person_sees_it(server: SshServer, tmp_path: Path) -> None:
+    path = package(tmp_path / "package.tar")
+    done = lineside("deploy", "push", "--ssh-config", server.config, "device", path, ok=False)
+    assert done.stderr.startswith("error: device: this machine is ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["absent", "text", "empty tar", "other schema"])
+def test_what_is_no_package(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "package.tar"
+    if kind == "text":
+        path.write_text("words")
+    elif kind == "empty tar":
+        tarfile.open(path, "w").close()
+    elif kind == "other schema":
+        package(path, schema="lineside.package/9")
+    with pytest.raises(InputError, match="is no package"):
+        push(path, Remote("nowhere"), print)
+
+
+def test_a_host_that_is_an_option() -> None:
+    with pytest.raises(DeployError, match=r"'-oProxyCommand=x' is no host: USER@HOST is expected"):
+        Remote("-oProxyCommand=x").run("true")

@@ -1,0 +1,91 @@
+"""A real SSH server on the loopback interface, that lets this account in with one key."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from typing_extensions import Self
+
+from tests.support.broker import free_port
+from tests.support.program import program
+
+CONFIG = """\
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/allowed
+PidFile none
+UsePAM no
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+"""
+
+CLIENT = """\
+Host device
+  HostName 127.0.0.1
+  Port {port}
+  User {user}
+  IdentityFile {folder}/key
+  IdentitiesOnly yes
+  IdentityAgent none
+  UserKnownHostsFile {folder}/known
+  GlobalKnownHostsFile none
+"""
+
+
+class SshServer:
+    """`sshd`, and a configuration of ssh in which it is called `device`.
+
+    Args:
+        folder: for its keys.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._sshd = shutil.which("sshd", path="/usr/sbin") or program("sshd", "openssh-server")
+        self.folder = folder
+        folder.mkdir()
+        for name in ("host", "key", "other"):
+            words = ["-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+            subprocess.run([program("ssh-keygen", "openssh-client"), *words], check=True)
+        self.port = free_port()
+        self.config = folder / "config"
+        told = {"port": self.port, "folder": folder, "user": getpass.getuser()}
+        self.config.write_text(CLIENT.format(**told))
+        (folder / "sshd_config").write_text(CONFIG.format(**told))
+        self.allow("key")
+        self.know("host")
+
+    def allow(self, key: str) -> None:
+        """Let only that key in."""
+        shutil.copy(self.folder / f"{key}.pub", self.folder / "allowed")
+
+    def know(self, key: str | None) -> None:
+        """The key that the client takes for the server's; None: none."""
+        known = "" if key is None else (self.folder / f"{key}.pub").read_text()
+        line = f"[127.0.0.1]:{self.port} {known}" if known else ""
+        (self.folder / "known").write_text(line)
+
+    def __enter__(self) -> Self:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._process = subprocess.Popen(
+            [self._sshd, "-D", "-e", "-f", str(self.folder / "sshd_config")],
+            stderr=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 10
+        assert self._process.stderr is not None
+        while b"listening" not in self._process.stderr.readline():
+            assert time.monotonic() < deadline
+            assert self._process.poll() is None
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
