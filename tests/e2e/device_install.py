@@ -48,7 +48,7 @@ def main() -> None:
         sys.exit(f"lineside[agent] takes {taken:.0f} MB, more than {LIMIT_MB}")
     pip(inside, "--require-hashes", "-r", str(ROOT / "requirements" / "test.txt"))
     done = subprocess.run(
-        [str(inside), "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *TESTS],
+        [str(inside), "-m", "pytest", "-q", "-n", "3", "-p", "no:cacheprovider", *TESTS],
         cwd=ROOT,
         env=os.environ | material(),
         check=False,

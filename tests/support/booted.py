@@ -1,0 +1,223 @@
+"""A machine that boots: Debian 12 for arm64 under qemu, with systemd, a camera (vivid) and SSH.
+
+None of its programs is run while it is made: what their installation would have done is written
+down here. It reaches this machine's loopback interface as 10.0.2.2.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from typing_extensions import Self
+
+from tests.support.arm64 import mirror
+from tests.support.broker import free_port
+from tests.support.program import program
+
+PACKAGES: Final = (
+    *("base-files", "base-passwd", "passwd", "login", "libc-bin", "dash", "coreutils", "bash"),
+    *("sed", "grep", "tar", "util-linux", "mount", "procps", "kmod", "python3"),
+    *("libpython3-stdlib", "libgomp1", "libstdc++6", "ca-certificates", "systemd"),
+    *("systemd-sysv", "udev", "dbus", "openssh-server", "sudo", "busybox-static"),
+    "linux-image-arm64",
+)
+BEFORE_DISK: Final = ("virtio_mmio", "virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
+"""Modules that the disk needs."""
+
+INIT: Final = """\
+#!/bin/sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+while read -r module; do /bin/busybox insmod "/modules/$module"; done </modules/order
+/bin/busybox mount -t ext4 -o rw /dev/vda /root
+/bin/busybox umount /proc
+/bin/busybox mount --move /dev /root/dev
+exec /bin/busybox switch_root /root /sbin/init
+"""
+
+FILES: Final = {
+    "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
+    "etc/hostname": "press4\n",
+    "etc/hosts": "127.0.0.1 localhost press4\n",
+    "etc/machine-id": "",
+    "etc/modprobe.d/vivid.conf": "options vivid n_devs=1 node_types=0x1 multiplanar=1\n",
+    "etc/modules-load.d/vivid.conf": "vivid\n",
+    "etc/systemd/network/80-all.network": "[Match]\nName=e*\n[Network]\nDHCP=ipv4\n",
+    "etc/ssh/sshd_config": (
+        "HostKey /etc/ssh/host\nAuthorizedKeysFile /etc/ssh/allowed\nUsePAM no\nStrictModes no\n"
+        "PermitRootLogin prohibit-password\nPasswordAuthentication no\n"
+    ),
+    "etc/systemd/system/ssh.service": (
+        "[Unit]\nAfter=network.target\n[Service]\nExecStart=/usr/sbin/sshd -D\n"
+        "RuntimeDirectory=sshd\nRuntimeDirectoryMode=0755\n"
+    ),
+    "etc/default/locale": "LANG=C.UTF-8\n",
+}
+ENABLED: Final = {
+    "ssh.service": "/etc/systemd/system/ssh.service",
+    "systemd-networkd.service": "/lib/systemd/system/systemd-networkd.service",
+    "systemd-timesyncd.service": "/lib/systemd/system/systemd-timesyncd.service",
+}
+CLIENT: Final = """\
+Host device
+  HostName 127.0.0.1
+  Port {port}
+  User root
+  IdentityFile {folder}/key
+  IdentitiesOnly yes
+  IdentityAgent none
+  UserKnownHostsFile {folder}/known
+  GlobalKnownHostsFile none
+"""
+
+
+class Image:
+    """A disk, a kernel and what starts it.
+
+    Args:
+        folder: for all of it.
+        disk_mb: how large the disk is.
+    """
+
+    def __init__(self, folder: Path, disk_mb: int = 2000) -> None:
+        self.folder, root = folder, folder / "root"
+        folder.mkdir(parents=True)
+        command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--architectures=arm64"]
+        command += ["--variant=extract", f"--include={','.join(PACKAGES)}"]
+        command += ["bookworm", str(root), f"deb {mirror()} bookworm main"]
+        subprocess.run(command, check=True, timeout=300)
+        (self.kernel,) = root.glob("boot/vmlinuz-*")
+        version = self.kernel.name.removeprefix("vmlinuz-")
+        subprocess.run(["depmod", "-b", str(root), version], check=True)
+        self._configure(root)
+        self._make_initrd(root, version)
+        self.kernel = shutil.copy(self.kernel, folder / "kernel")
+        for name in ("boot", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+            shutil.rmtree(root / name, ignore_errors=True)
+        self.disk = folder / "disk"
+        with self.disk.open("wb") as file:
+            file.truncate(disk_mb * 1_000_000)
+        lazy = "lazy_itable_init=1,lazy_journal_init=1"
+        words = ["-q", "-F", "-E", lazy, "-d", str(root), str(self.disk)]
+        subprocess.run(["mkfs.ext4", *words], check=True)
+        shutil.rmtree(root)
+
+    def _configure(self, root: Path) -> None:
+        for name in ("passwd", "group"):
+            shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
+            (root / "etc" / {"passwd": "shadow", "group": "gshadow"}[name]).touch()
+        with (root / "etc/passwd").open("a") as file:
+            file.write("sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n")
+            file.write("messagebus:x:106:106::/nonexistent:/usr/sbin/nologin\n")
+        with (root / "etc/group").open("a") as file:
+            file.write("messagebus:x:106:\n")
+        for name, text in FILES.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        wants = root / "etc/systemd/system/multi-user.target.wants"
+        wants.mkdir(parents=True, exist_ok=True)
+        for name, target in ENABLED.items():
+            (wants / name).symlink_to(target)
+        for name in ("key", "host"):
+            words = ["-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
+            subprocess.run([program("ssh-keygen", "openssh-client"), *words], check=True)
+        shutil.copy(self.folder / "host", root / "etc/ssh/host")
+        shutil.copy(self.folder / "key.pub", root / "etc/ssh/allowed")
+
+    def _make_initrd(self, root: Path, version: str) -> None:
+        start = self.folder / "initrd"
+        for name in ("bin", "modules", "proc", "dev", "root"):
+            (start / name).mkdir(parents=True)
+        shutil.copy(root / "bin/busybox", start / "bin")
+        (start / "bin/sh").symlink_to("busybox")
+        order: list[str] = []
+        for module in BEFORE_DISK:
+            words = ["-d", str(root), "-S", version, "--show-depends", module]
+            done = subprocess.run(["modprobe", *words], check=True, capture_output=True, text=True)
+            for line in done.stdout.splitlines():
+                kind, _, path = line.partition(" ")
+                file = Path(path.strip())
+                if kind == "insmod" and file.name not in order:
+                    order.append(file.name)
+                    shutil.copy(file, start / "modules")
+        (start / "modules/order").write_text("".join(f"{name}\n" for name in order))
+        (start / "init").write_text(INIT)
+        (start / "init").chmod(0o755)
+        names = "\n".join(str(path.relative_to(start)) for path in start.rglob("*"))
+        self.initrd = self.folder / "initrd.cpio"
+        with self.initrd.open("wb") as file:
+            words = ["cpio", "--quiet", "-o", "-H", "newc"]
+            subprocess.run(words, input=names.encode(), stdout=file, cwd=start, check=True)
+        shutil.rmtree(start)
+
+
+class Booted:
+    """A machine that runs from an image; what it writes stays on the disk.
+
+    Args:
+        image: what it starts from.
+        memory_mb: that it has.
+    """
+
+    def __init__(self, image: Image, memory_mb: int = 1024) -> None:
+        self._image, self._memory = image, memory_mb
+        self.log = image.folder / "console"
+        self.port = free_port()
+        self.config = image.folder / "ssh"
+
+    def __enter__(self) -> Self:
+        folder = self._image.folder
+        self.config.write_text(CLIENT.format(port=self.port, folder=folder))
+        host = (folder / "host.pub").read_text()
+        (folder / "known").write_text(f"[127.0.0.1]:{self.port} {host}")
+        drive = f"if=none,id=disk,file={self._image.disk},format=raw,cache=unsafe"
+        forward = f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"
+        command = [program("qemu-system-aarch64", "qemu-system-arm"), "-M", "virt"]
+        command += ["-cpu", "cortex-a72", "-smp", "2", "-m", str(self._memory)]
+        command += ["-accel", "tcg,thread=multi", "-kernel", str(self._image.kernel)]
+        command += ["-initrd", str(self._image.initrd)]
+        command += ["-append", "console=ttyAMA0 root=/dev/vda rw quiet"]
+        command += ["-drive", drive, "-device", "virtio-blk-device,drive=disk"]
+        command += ["-netdev", forward, "-device", "virtio-net-device,netdev=net"]
+        command += ["-device", "virtio-rng-device", "-display", "none", "-no-reboot"]
+        command += ["-serial", f"file:{self.log}", "-monitor", "none"]
+        self.started = time.monotonic()
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.pull_the_plug()
+
+    def pull_the_plug(self) -> None:
+        """No power, at once."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def run(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """A shell command there, as root; it may fail."""
+        words = ["-F", str(self.config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+        return subprocess.run(
+            [program("ssh", "openssh-client"), *words, "device", command],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def wait(self, timeout: float = 180) -> None:
+        """Until it lets somebody in."""
+        deadline = time.monotonic() + timeout
+        while self.run("true", timeout=timeout).returncode:
+            assert time.monotonic() < deadline, self.log.read_text(errors="replace")[-3000:]
+            assert self._process.poll() is None
+            time.sleep(0.5)
+
+
+def can_boot() -> bool:
+    """Whether images can be made here: only root may."""
+    return os.geteuid() == 0
