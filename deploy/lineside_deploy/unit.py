@@ -87,7 +87,9 @@ WantedBy=multi-user.target
 """
 
 
-def render_unit(settings: Settings, *, config: Path, command: Path, user: str) -> str:
+def render_unit(
+    settings: Settings, *, config: Path, command: Path, user: str, state: Path | None = None
+) -> str:
     """The text of a unit that keeps the station's agent running.
 
     Args:
@@ -95,16 +97,22 @@ def render_unit(settings: Settings, *, config: Path, command: Path, user: str) -
         config: the absolute path of its file.
         command: the absolute path of the `lineside` command.
         user: the account that the agent runs as.
+        state: a folder that is there before the agent is, and belongs to the account: what it
+            writes below it, it makes itself.
 
     Returns:
-        An INI text for /etc/systemd/system/. Only the outbox's folder can be written.
+        An INI text for /etc/systemd/system/. Only the folders of the outbox and of the audit log
+        can be written; systemd starts nothing while one of them is not there.
     """
+    folders = {Path(settings.outbox.path).parent, Path(settings.audit.path).parent}
+    if state is not None:
+        folders = {state if folder.is_relative_to(state) else folder for folder in folders}
     return _TEMPLATE.format(
         site=settings.station.site,
         name=settings.station.name,
         command=_quoted(command),
         config=_quoted(config).replace("$", "$$"),
-        state=_quoted(Path(settings.outbox.path).parent),
+        state=" ".join(_quoted(folder) for folder in sorted(folders)),
         user=user,
         start_s=START_S,
         watchdog_s=WATCHDOG_S,

@@ -99,7 +99,14 @@ def _decide(home: Home, system: System) -> Outcome | None:
         old = json.loads((home.folder / OLD).read_bytes())
     except (OSError, ValueError):
         old = None
-    outcome = try_release(home, trial, package=package, old=old, restart=system.restart)
+    outcome = try_release(
+        home,
+        trial,
+        package=package,
+        old=old,
+        restart=system.restart,
+        last_word=system.last_word,
+    )
     (home.folder / OUTCOME).write_text(json.dumps(asdict(outcome)))
     home.decide()
     home.prune(KEEP)

@@ -73,6 +73,12 @@ class System:
             run("systemctl", "reset-failed", UNIT, check=False)
             run("systemctl", "--no-block", "restart", UNIT)
 
+    def last_word(self) -> str:
+        """What systemd says of the agent, and what that said last."""
+        shown = run("systemctl", "show", UNIT, "--property=ActiveState,Result", check=False)
+        said = run("journalctl", "--unit", UNIT, "--lines=1", "--output=cat", check=False)
+        return ", ".join([*shown.split(), *said.strip().splitlines()])
+
     def start_trial(self) -> None:
         """Judge the release that was switched to, whatever becomes of whoever asked for it."""
         run("systemctl", "--no-block", "start", TRIAL_UNIT)

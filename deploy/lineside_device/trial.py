@@ -77,6 +77,7 @@ def try_release(
     package: dict[str, Any],
     old: dict[str, Any] | None,
     restart: Callable[[], None],
+    last_word: Callable[[], str],
     status: Callable[[], dict[str, Any] | None] = read_status,
 ) -> Outcome:
     """Wait until the release has proved itself, or go back to the one before.
@@ -87,6 +88,7 @@ def try_release(
         package: package.json of the one that is tried.
         old: the last status of the one before.
         restart: starts the agent anew, of the release that the link leads to.
+        last_word: what there is to say of an agent that is silent.
         status: the last one that the broker has acknowledged.
     """
     reasons = frozenset((old or {}).get("reasons", []))
@@ -103,6 +105,8 @@ def try_release(
             break
         time.sleep(POLL_S)
     why = f"{why} within {trial.wait_s:.0f} s"
+    if found is None:
+        why += f" ({last_word()})"
     if trial.before is None:
         return Outcome(trial.release, good=False, why=f"{why}; there is no release to go back to")
     home.switch(trial.before)

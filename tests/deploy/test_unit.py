@@ -47,6 +47,15 @@ def test_unit_is_watched_and_shut_in(tmp_path: Path) -> None:
     assert not [line for line in lines if line.startswith(("ProtectClock", "PrivateDevices"))]
 
 
+def test_only_folders_that_are_there_are_named(tmp_path: Path) -> None:
+    text = f'{CONFIGURATION}[audit]\npath = "/srv/log/audit.jsonl"\n'
+    settings = parse_settings(text, folder=tmp_path / "lineside")
+    how = {"config": tmp_path / "c.toml", "command": tmp_path / "lineside", "user": "x"}
+    for state, folder in ((None, "lineside/state"), (tmp_path / "lineside", "lineside")):
+        unit = render_unit(settings, **how, state=state)  # type: ignore[arg-type]
+        assert f'ReadWritePaths="/srv/log" "{tmp_path / folder}"' in unit.splitlines()
+
+
 def test_unit_exposes_little(tmp_path: Path) -> None:
     """systemd's own judgement, from 0 (shut in) to 10 (all open); a bare service has 9.6."""
     analyze = program("systemd-analyze", "systemd")

@@ -29,7 +29,7 @@ from lineside_deploy.package.contents import (
     release_name,
 )
 from lineside_deploy.package.wheels import fetch_wheels, own_wheel
-from lineside_deploy.places import HOME
+from lineside_deploy.places import HOME, STATE
 from lineside_deploy.targets import Target
 from lineside_deploy.unit import TRIAL_UNIT, render_unit
 
@@ -126,6 +126,7 @@ def _lay_out(folder: Path, device: DeviceConfig, models: dict[str, Bundle]) -> N
         config=Path(current / CONFIG),
         command=Path(current / "venv/bin/lineside"),
         user="lineside",
+        state=Path(STATE),
     )
     _put(release / "lineside.service", unit.encode())
     _put(release / "lineside-trial.service", TRIAL_UNIT.encode())
