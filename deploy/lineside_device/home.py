@@ -101,9 +101,13 @@ class Home:
         _sync(self.folder)
 
     def prune(self, keep: int) -> None:
-        """Remove what is not complete, and all but the last releases; the current one stays."""
+        """Remove what is not complete, and all but the last releases; the current one stays.
+
+        Args:
+            keep: how many, one at least.
+        """
         known = self.releases
-        stay = {*known[len(known) - keep :], self.current}
+        stay = {*known[-keep:], self.current}
         for path in self.folder.glob("releases/*"):
             if path.name not in stay:
                 (path / COMPLETE).unlink(missing_ok=True)

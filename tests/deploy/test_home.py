@@ -45,6 +45,8 @@ def test_a_release_that_is_not_complete_is_none(home: Home) -> None:
     with pytest.raises(RefusedError, match="half is no complete release"):
         home.switch("half")
     home.switch("two")
+    home.prune(keep=5)
+    assert home.releases == ["one", "two", "three", "four"]
     home.prune(keep=2)
     assert home.releases == ["two", "three", "four"]  # the current one stays, old as it is
     assert not home.release("half").exists()
