@@ -45,12 +45,9 @@ def push(package: Path, remote: Remote, say: Callable[[str], None]) -> None:
     check_device(remote, info, size)
     say(f"sending {size / 1e6:.0f} MB to {remote.host}")
     with package.open("rb") as data:
-        code, said, errors = remote.run(RECEIVE, stdin=data)
-    lines = said.strip().splitlines()
-    for line in lines[:-1] if code else lines:
-        say(line)
+        code, said, errors = remote.run(RECEIVE, stdin=data, heard=say)
     if code:
-        last = [*lines[-1:], *errors.splitlines()[-1:]] or ["it says nothing of why"]
+        last = [*said.splitlines()[-1:], *errors.splitlines()[-1:]] or ["it says nothing of why"]
         msg = f"{remote.host}: {last[-1].removeprefix('error: ')}"
         raise DeployError(msg)
 

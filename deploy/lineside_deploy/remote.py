@@ -5,8 +5,11 @@ Nothing is asked: a key that is unknown, or a password that is wanted, is refuse
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -39,12 +42,19 @@ class Remote:
     port: int | None = None
     config: Path | None = None
 
-    def run(self, command: str, *, stdin: IO[bytes] | bytes = b"") -> tuple[int, str, str]:
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: IO[bytes] | bytes = b"",
+        heard: Callable[[str], object] = len,
+    ) -> tuple[int, str, str]:
         """Run a shell command there.
 
         Args:
             command: for the device's shell, without anything in it that somebody gave.
             stdin: what it reads.
+            heard: is called with each line that it says, at once.
 
         Returns:
             Its exit code, what it said, and its errors.
@@ -63,14 +73,26 @@ class Remote:
         words += ["-p", str(self.port)] if self.port is not None else []
         words += ["-F", str(self.config)] if self.config is not None else []
         words += ["--", self.host, command]
-        if isinstance(stdin, bytes):
-            done = subprocess.run(words, input=stdin, capture_output=True, check=False)
-        else:
-            done = subprocess.run(words, stdin=stdin, capture_output=True, check=False)
-        errors = done.stderr.decode(errors="replace").strip()
-        if done.returncode == NO_CONNECTION:
-            raise DeployError(self._why(errors))
-        return done.returncode, done.stdout.decode(errors="replace"), errors
+        said = []
+        with contextlib.ExitStack() as stack:
+            errors = stack.enter_context(tempfile.TemporaryFile())
+            if isinstance(stdin, bytes):
+                given = stack.enter_context(tempfile.TemporaryFile())
+                given.write(stdin)
+                given.seek(0)
+                stdin = given
+            process = stack.enter_context(
+                subprocess.Popen(words, stdin=stdin, stdout=subprocess.PIPE, stderr=errors)
+            )
+            for line in process.stdout or ():
+                said.append(line.decode(errors="replace"))
+                heard(said[-1].rstrip("\n"))
+            code = process.wait()
+            errors.seek(0)
+            complaint = errors.read().decode(errors="replace").strip()
+        if code == NO_CONNECTION:
+            raise DeployError(self._why(complaint))
+        return code, "".join(said), complaint
 
     def _why(self, errors: str) -> str:
         if "Host key verification failed" in errors:

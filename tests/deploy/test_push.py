@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,15 @@ def package(path: Path, **info: Any) -> Path:  # noqa: ANN401
 
 def test_what_is_run_there(device: Remote) -> None:
     assert device.run("cat; echo bad >&2; exit 3", stdin=b"words") == (3, "words", "bad")
+
+
+def test_what_it_says_is_heard_at_once(device: Remote) -> None:
+    heard: list[float] = []
+    code, said, _ = device.run(
+        "echo one; sleep 1; echo two", heard=lambda _line: heard.append(time.monotonic())
+    )
+    assert (code, said) == (0, "one\ntwo\n")
+    assert heard[1] - heard[0] > 0.5
 
 
 def test_a_machine_that_the_package_is_not_for(device: Remote, tmp_path: Path) -> None:
