@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto faketime emulation sshd faults faults-results faults-cameras docs requirements bench-seeds \
-  bench-parity bench-rescue bench-auto arm64 fuzz clean
+  mosquitto faketime emulation sshd faults faults-results faults-cameras docs requirements \
+  bench-seeds bench-parity bench-rescue bench-auto arm64 fuzz clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile

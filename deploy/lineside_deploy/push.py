@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from lineside.errors import DeployError, InputError
-from lineside_deploy.package.contents import PACKAGE, SCHEMA
+from lineside_deploy.package.contents import file_record
 from lineside_deploy.remote import Remote
 from lineside_device import facts
 from lineside_device.errors import RefusedError
 from lineside_device.host import check_host
+from lineside_device.package import FILE, SCHEMA
+from lineside_device.places import HOME
 
 AS_ROOT: Final = '[ "$(id -u)" = 0 ] && as= || as="sudo -n"; '
 
@@ -29,7 +31,7 @@ RECEIVE: Final = (
     AS_ROOT + "set -e; new=$($as mktemp -d /var/tmp/lineside-XXXXXX); trap '$as rm -rf \"$new\"' "
     'EXIT; $as tar -xf - -C "$new" --no-same-owner; $as "$new/install.sh"'
 )
-STATION: Final = AS_ROOT + "exec $as python3 -IB /opt/lineside/current/device "
+STATION: Final = AS_ROOT + f"exec $as python3 -IB {HOME}/current/device "
 
 
 def push(package: Path, remote: Remote, say: Callable[[str], None]) -> None:
@@ -67,22 +69,38 @@ def rollback(remote: Remote, say: Callable[[str], None]) -> None:
 
 
 def read_info(package: Path) -> dict[str, Any]:
-    """package.json of a package.
+    """package.json of a package, every file of which is compared with its hash.
 
     Raises:
-        InputError: it is no package.
+        InputError: it is no package, or not whole.
     """
     try:
         with tarfile.open(package) as archive:
-            member = archive.extractfile(PACKAGE)
-            found = json.loads(member.read()) if member is not None else None
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+            found = json.loads(_read(archive, FILE))
+            for name, record in found.get("files", {}).items():
+                if file_record(_read(archive, name)).sha256 != record["sha256"]:
+                    msg = f"{package} is damaged: {name} has another hash than {FILE} says"
+                    raise InputError(msg)
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, tarfile.TarError) as error:
         msg = f"{package} is no package: a .tar written by 'lineside deploy pack' is expected"
         raise InputError(msg) from error
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+    if found.get("schema") != SCHEMA:
         msg = f"{package} is no package that this version knows: {SCHEMA} is expected in it"
         raise InputError(msg)
-    return found
+    checked: dict[str, Any] = found
+    return checked
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    """A file of an archive.
+
+    Raises:
+        LookupError: it is not in it, or is no file.
+    """
+    member = archive.extractfile(name)
+    if member is None:
+        raise LookupError(name)
+    return member.read()
 
 
 def check_device(remote: Remote, info: dict[str, Any], size: int) -> None:

@@ -62,16 +62,20 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=~@cpu-emulation @debug @module @mount @obsolete @reboot @swap
 ReadWritePaths={state}
-# Where the agent shows programs of this device the status that the broker has.
-RuntimeDirectory=lineside
-RuntimeDirectoryMode=0755
-
+{runtime}
 [Install]
 WantedBy=multi-user.target
 """
 
 
-TRIAL_UNIT: Final = """\
+# Only where there is one agent: two would share the folder.
+_RUNTIME: Final = """\
+# Where the agent shows programs of this device the status that the broker has.
+RuntimeDirectory=lineside
+RuntimeDirectoryMode=0755
+"""
+
+TRIAL: Final = """\
 [Unit]
 Description=lineside: a new release proves itself, or the one before comes back
 ConditionPathExists=/opt/lineside/trial.json
@@ -97,8 +101,8 @@ def render_unit(
         config: the absolute path of its file.
         command: the absolute path of the `lineside` command.
         user: the account that the agent runs as.
-        state: a folder that is there before the agent is, and belongs to the account: what it
-            writes below it, it makes itself.
+        state: of a device with one station, a folder that is there before the agent is, and
+            belongs to the account: what it writes below it, it makes itself.
 
     Returns:
         An INI text for /etc/systemd/system/. Only the folders of the outbox and of the audit log
@@ -114,6 +118,7 @@ def render_unit(
         config=_quoted(config).replace("$", "$$"),
         state=" ".join(_quoted(folder) for folder in sorted(folders)),
         user=user,
+        runtime="" if state is None else _RUNTIME,
         start_s=START_S,
         watchdog_s=WATCHDOG_S,
         stop_s=settings.outbox.drain_s + 10,

@@ -7,6 +7,7 @@ command `lineside-station`.
     package.py    a package, checked file by file
     facts.py      what a machine is; stands alone
     host.py       is this a device that the package is for?
+    places.py     where things lie
     home.py       releases, and the link to the one that runs
     install.py    from a package to a release
     system.py     the account, the unit, systemd

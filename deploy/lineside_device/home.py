@@ -11,9 +11,12 @@ leads to a complete release.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,18 +103,44 @@ class Home:
         new.replace(self.link)
         _sync(self.folder)
 
+    def remove(self, name: str) -> None:
+        """Remove a release; first it is no complete one any more."""
+        path = self.release(name)
+        (path / COMPLETE).unlink(missing_ok=True)
+        shutil.rmtree(path)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else changes anything meanwhile.
+
+        Raises:
+            RefusedError: somebody does already.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                msg = "another installation is under way here: wait for its end"
+                raise RefusedError(msg) from error
+            yield
+
+    def clear(self) -> None:
+        """Remove what installations that were cut have left."""
+        for path in self.folder.glob("releases/*"):
+            if not (path / COMPLETE).exists():
+                shutil.rmtree(path)
+
     def prune(self, keep: int) -> None:
-        """Remove what is not complete, and all but the last releases; the current one stays.
+        """Remove all but the last releases; the current one stays.
 
         Args:
             keep: how many, one at least.
         """
         known = self.releases
-        stay = {*known[-keep:], self.current}
-        for path in self.folder.glob("releases/*"):
-            if path.name not in stay:
-                (path / COMPLETE).unlink(missing_ok=True)
-                shutil.rmtree(path)
+        for name in known[:-keep]:
+            if name != self.current:
+                self.remove(name)
 
     # ---- the trial
 
@@ -125,8 +154,15 @@ class Home:
         return Trial(**kept)
 
     def try_out(self, name: str, wait_s: float) -> Trial:
-        """Switch to a release that must prove itself; what runs now is kept in mind first."""
-        trial = Trial(name, self.current, wait_s)
+        """Switch to a release that must prove itself; what is gone back to is kept in mind first.
+
+        That is what runs now, unless it has not proved itself yet either.
+        """
+        undecided = self.trial
+        before = self.current
+        if undecided is not None and undecided.release == before:
+            before = undecided.before
+        trial = Trial(name, before, wait_s)
         part = self._trial.with_suffix(".part")
         part.write_text(json.dumps(vars(trial)))
         _sync(part)

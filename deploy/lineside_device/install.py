@@ -19,7 +19,7 @@ KEEP = 3
 """Releases that stay, the current one among them."""
 
 
-def install(package: Package, home: Home, system: System, say: Callable[[str], None]) -> bool:
+def install(package: Package, home: Home, system: System, say: Callable[[str], None]) -> None:
     """Make a release of a package, complete or not at all. What runs is not touched.
 
     Args:
@@ -28,12 +28,10 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
         system: for the account and the folders.
         say: tells a person.
 
-    Returns:
-        Whether it is new; otherwise it was there already.
-
     Raises:
         RefusedError: the machine is not one that the package is for, or a step failed.
     """
+    home.clear()
     found = facts(str(home.folder))
     check_host(found, package.info, package.size, booted=system.booted)
     if not found["root"]:
@@ -43,7 +41,7 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
     system.folders()
     if package.release in home.releases:
         say(f"release {package.release} is there already")
-        return False
+        return
     folder = home.begin(package.release)
     for entry in (package.folder / "release").iterdir():
         if entry.is_dir():
@@ -56,7 +54,6 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
     _install_wheels(package.folder, folder / "venv")
     home.complete(package.release)
     say(f"release {package.release} is complete")
-    return True
 
 
 def _install_wheels(package: Path, environment: Path) -> None:

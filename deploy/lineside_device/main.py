@@ -15,7 +15,8 @@ from lineside_device.errors import RefusedError
 from lineside_device.home import Home
 from lineside_device.install import KEEP, install
 from lineside_device.package import FILE, open_package
-from lineside_device.system import HOME, TRIAL_UNIT, UNIT, System, run
+from lineside_device.places import HOME, TRIAL_UNIT, UNIT
+from lineside_device.system import System, run
 from lineside_device.trial import POLL_S, WAIT_S, Outcome, read_status, try_release
 
 OLD = "status-before.json"
@@ -44,9 +45,11 @@ def main(words: Sequence[str] | None = None) -> int:
     home, system = Home(HOME), System()
     try:
         if told.command == "install":
-            return _install(told.folder.resolve(), home, system, told.wait)
+            with home.alone():
+                return _install(told.folder.resolve(), home, system, told.wait)
         if told.command == "rollback":
-            return _rollback(home, system)
+            with home.alone():
+                return _rollback(home, system)
         if told.command == "status":
             say(json.dumps(_status(home), indent=1))
         elif told.command == "trial":
@@ -56,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
         else:
             say("this removes results that were not sent, too: uninstall --yes")
             return 2
-    except RefusedError as error:
+    except (RefusedError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return 0
@@ -64,6 +67,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _install(folder: Path, home: Home, system: System, wait_s: float) -> int:
     package = open_package(folder)
+    if home.trial is not None and system.booted:
+        say("a release is being tried: waiting until that is decided")
+        _wait_for_trial(home, system)
     install(package, home, system, say)
     if home.current == package.release and home.trial is None:
         system.units()
@@ -77,11 +83,8 @@ def _install(folder: Path, home: Home, system: System, wait_s: float) -> int:
         say("systemd does not run here: the release starts, and is tried, when it does")
         return 0
     system.restart()
-    system.start_trial()
     say("waiting for its first status")
-    deadline = time.monotonic() + wait_s + JUDGED_S
-    while home.trial is not None and time.monotonic() < deadline:
-        time.sleep(POLL_S)
+    _wait_for_trial(home, system)
     try:
         return _tried(Outcome(**json.loads((home.folder / OUTCOME).read_bytes())))
     except (OSError, ValueError) as error:
@@ -89,10 +92,22 @@ def _install(folder: Path, home: Home, system: System, wait_s: float) -> int:
         raise RefusedError(msg) from error
 
 
+def _wait_for_trial(home: Home, system: System) -> None:
+    """Let the unit decide, which goes on whatever becomes of us, and wait for that."""
+    system.start_trial()
+    trial = home.trial
+    deadline = time.monotonic() + (trial.wait_s if trial is not None else 0) + JUDGED_S
+    while home.trial is not None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
 def _decide(home: Home, system: System) -> Outcome | None:
     """The switch that is not decided yet is decided: what `lineside-trial.service` does."""
     trial = home.trial
     if trial is None:
+        return None
+    if home.current != trial.release:  # cut off just before the switch there, or after that back
+        home.decide()
         return None
     package = json.loads((home.release(trial.release) / FILE).read_bytes())
     try:
@@ -109,6 +124,8 @@ def _decide(home: Home, system: System) -> Outcome | None:
     )
     (home.folder / OUTCOME).write_text(json.dumps(asdict(outcome)))
     home.decide()
+    if home.current != trial.release:
+        home.remove(trial.release)  # so that nobody goes back to it
     home.prune(KEEP)
     return outcome
 

@@ -8,20 +8,12 @@ import subprocess
 from pathlib import Path
 
 from lineside_device.errors import RefusedError
+from lineside_device.places import HOME, IDENTITY, STATE, TRIAL_UNIT, UNIT, USER
 
-USER = "lineside"
-UNIT = "lineside.service"
-TRIAL_UNIT = "lineside-trial.service"
 GROUPS = ("video", "gpio", "render")
 """Cameras and inputs are theirs, where they exist."""
 
 
-HOME = Path("/opt/lineside")
-"""Releases."""
-STATE = Path("/var/lib/lineside")
-"""What the agent writes."""
-IDENTITY = Path("/etc/lineside")
-"""Keys and certificates."""
 UNITS = Path("/etc/systemd/system")
 
 

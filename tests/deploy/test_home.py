@@ -49,7 +49,25 @@ def test_a_release_that_is_not_complete_is_none(home: Home) -> None:
     assert home.releases == ["one", "two", "three", "four"]
     home.prune(keep=2)
     assert home.releases == ["two", "three", "four"]  # the current one stays, old as it is
+    assert home.release("half").exists()  # it may be under way
+    home.clear()
     assert not home.release("half").exists()
+    assert home.releases == ["two", "three", "four"]
+
+
+def test_a_release_that_is_removed_is_none(home: Home) -> None:
+    home.remove("two")
+    assert home.releases == ["one", "three", "four"]
+    assert not home.release("two").exists()
+
+
+def test_two_do_not_install_at_once(home: Home) -> None:
+    with home.alone():
+        with pytest.raises(RefusedError, match="another installation is under way here"):
+            with Home(home.folder).alone():
+                pytest.fail("both are in")
+    with home.alone():
+        pass
 
 
 def test_the_link_leads_to_the_release(home: Home) -> None:
@@ -71,6 +89,14 @@ def test_a_switch_that_is_not_decided_is_known_after_a_power_cut(home: Home) -> 
     assert (Home(home.folder).trial, trial.before, home.current) == (trial, "one", "two")
     home.decide()
     assert home.trial is None
+
+
+def test_what_has_not_proved_itself_is_not_gone_back_to(home: Home) -> None:
+    home.switch("one")
+    home.try_out("two", 5.0)
+    assert home.try_out("three", 5.0).before == "one"
+    assert home.trial is not None
+    assert home.trial.before == "one"
 
 
 def test_what_proves_itself_stays(home: Home, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -121,6 +122,19 @@ def test_what_is_no_package(tmp_path: Path, kind: str) -> None:
     elif kind == "other schema":
         package(path, schema="lineside.package/9")
     with pytest.raises(InputError, match="is no package"):
+        push(path, Remote("nowhere"), print)
+
+
+def test_a_package_that_is_damaged_is_not_sent(tmp_path: Path) -> None:
+    record = {"sha256": hashlib.sha256(b"whole").hexdigest(), "size": 5}
+    path = package(tmp_path / "package.tar", files={"install.sh": record})
+    with pytest.raises(InputError, match="is no package"):
+        push(path, Remote("nowhere"), print)
+    with tarfile.open(path, "a") as archive:
+        entry = tarfile.TarInfo("install.sh")
+        entry.size = 5
+        archive.addfile(entry, io.BytesIO(b"other"))
+    with pytest.raises(InputError, match=r"is damaged: install\.sh has another hash than package"):
         push(path, Remote("nowhere"), print)
 
 

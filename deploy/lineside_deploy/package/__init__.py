@@ -3,6 +3,6 @@
 configuration.py   the station's configuration as the device reads it
 wheels.py          lineside and what it needs, for the device's Python
 bom.py             the bill of materials (CycloneDX)
-contents.py        the manifest, and what is checked before anything is believed
+contents.py        what a package says of itself
 build.py           all of it together
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -15,13 +16,12 @@ import msgspec
 import lineside_device
 from lineside.bundle import Bundle, open_bundle
 from lineside.errors import LinesideError
-from lineside.files import read_file, storage_error
+from lineside.files import fsync_folder, read_file, storage_error
 from lineside.keys import read_public_key
 from lineside.settings import parse_settings
 from lineside_deploy.package.bom import bill_of_materials
 from lineside_deploy.package.configuration import CONFIG, DeviceConfig, device_config
 from lineside_deploy.package.contents import (
-    PACKAGE,
     Package,
     PackagedModel,
     PackageFile,
@@ -29,9 +29,10 @@ from lineside_deploy.package.contents import (
     release_name,
 )
 from lineside_deploy.package.wheels import fetch_wheels, own_wheel
-from lineside_deploy.places import HOME, STATE
 from lineside_deploy.targets import Target
-from lineside_deploy.unit import TRIAL_UNIT, render_unit
+from lineside_deploy.unit import TRIAL, render_unit
+from lineside_device.package import FILE
+from lineside_device.places import HOME, STATE, TRIAL_UNIT, UNIT, USER
 
 MAX_FILE_BYTES: Final = 64 * 1024
 """Of a key or a certificate that a configuration names."""
@@ -120,16 +121,16 @@ def _lay_out(folder: Path, device: DeviceConfig, models: dict[str, Bundle]) -> N
         _put(release / name, read_file(source, MAX_FILE_BYTES))
     _put(release / CONFIG, device.text.encode())
     current = HOME / "current"
-    settings = parse_settings(device.text, folder=Path(current), name=CONFIG)
+    settings = parse_settings(device.text, folder=current, name=CONFIG)
     unit = render_unit(
         settings,
-        config=Path(current / CONFIG),
-        command=Path(current / "venv/bin/lineside"),
-        user="lineside",
-        state=Path(STATE),
+        config=current / CONFIG,
+        command=current / "venv/bin/lineside",
+        user=USER,
+        state=STATE,
     )
-    _put(release / "lineside.service", unit.encode())
-    _put(release / "lineside-trial.service", TRIAL_UNIT.encode())
+    _put(release / UNIT, unit.encode())
+    _put(release / TRIAL_UNIT, TRIAL.encode())
     _put(folder / "install.sh", INSTALL.encode())
     (folder / "install.sh").chmod(0o755)
     _put(folder / "device" / "__main__.py", STARTS_DEVICE.encode())
@@ -181,7 +182,7 @@ def _describe(
         models=packaged,
         files=files,
     )
-    _put(folder / PACKAGE, msgspec.json.format(msgspec.json.encode(package), indent=1))
+    _put(folder / FILE, msgspec.json.format(msgspec.json.encode(package), indent=1))
     return package
 
 
@@ -205,6 +206,9 @@ def _write_tar(folder: Path, out: Path) -> None:
                     entry.mtime = 0
                     with file.open("rb") as data:
                         archive.addfile(entry, data)
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
         part.replace(out)
+        fsync_folder(out.absolute().parent)
     finally:
         part.unlink(missing_ok=True)

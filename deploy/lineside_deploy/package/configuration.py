@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from lineside.errors import SettingsError
@@ -27,7 +27,7 @@ from lineside.settings import (
     parse_settings,
     read_settings,
 )
-from lineside_deploy.places import IDENTITY, STATE
+from lineside_device.places import IDENTITY, STATE
 
 CONFIG: Final = "station.toml"
 CA: Final = "ca.pem"
@@ -76,17 +76,17 @@ def device_config(path: Path, bundle: Path | None = None) -> DeviceConfig:
         if model.trust:
             table["trust"] = f"trust/{model.name}.pem"
             files[table["trust"]] = Path(model.trust)
-        _move(table, "bundles", STATE)
+        _move(path, table, "bundles", STATE)
     mqtt = document["mqtt"]
     if settings.mqtt.ca_file:
         mqtt["ca_file"] = CA
         files[CA] = Path(settings.mqtt.ca_file)
     for key in ("cert_file", "key_file", "password_file"):
-        _move(mqtt, key, IDENTITY)
+        _move(path, mqtt, key, IDENTITY)
     for name, default in (("outbox", OutboxSettings().path), ("audit", AuditSettings().path)):
         table = document.setdefault(name, {})
         table.setdefault("path", default)
-        _move(table, "path", STATE)
+        _move(path, table, "path", STATE)
     for camera in document["camera"]:
         _check_source(camera["name"], camera["source"], path)
     text = document.as_string()
@@ -94,12 +94,15 @@ def device_config(path: Path, bundle: Path | None = None) -> DeviceConfig:
     return DeviceConfig(settings, text, bundles, files)
 
 
-def _move(table: Table, key: str, folder: PurePosixPath) -> None:
-    """Put a relative path below a folder of the device."""
+def _move(config: Path, table: Table, key: str, folder: Path) -> None:
+    """Put a relative path of a configuration below a folder of the device."""
     if table.get(key):
         moved = folder / table[key]
         if ".." in moved.parts:
-            msg = f"{key} {table[key]!r} leaves {folder}: name an absolute path of the device"
+            msg = (
+                f"{config}: {key} {table[key]!r} leaves {folder}: "
+                "name an absolute path of the device"
+            )
             raise SettingsError(msg)
         table[key] = str(moved)
 

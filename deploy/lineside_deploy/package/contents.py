@@ -18,13 +18,11 @@ A package is one tar file, as plain as tar can be, so that a device unpacks it w
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-PACKAGE: Final = "package.json"
-SCHEMA: Final = "lineside.package/1"
+from lineside_device.package import SCHEMA
 
 
 class PackageFile(Struct, frozen=True, kw_only=True):

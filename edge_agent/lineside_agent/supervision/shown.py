@@ -11,6 +11,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from lineside.errors import StorageError
+from lineside.files import write_file
+
 log = logging.getLogger(__name__)
 
 FILE: Final = "status.json"
@@ -25,11 +28,7 @@ def show_status(payload: bytes) -> None:
     folder = os.environ.get("RUNTIME_DIRECTORY", "")
     if not folder:
         return
-    path = Path(folder) / FILE
-    part = path.with_suffix(".part")
     try:
-        part.write_bytes(payload)
-        part.chmod(0o644)  # it holds no secret, and whoever asks need not be root
-        part.replace(path)
-    except OSError as error:  # a folder in memory is full: no reason to stop
-        log.warning("%s can't be written: %s", path, error.strerror)
+        write_file(Path(folder) / FILE, payload)
+    except StorageError as error:  # a folder in memory is full: no reason to stop
+        log.warning("%s", error)
