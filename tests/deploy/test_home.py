@@ -63,9 +63,9 @@ def test_a_release_that_is_removed_is_none(home: Home) -> None:
 
 def test_two_do_not_install_at_once(home: Home) -> None:
     with home.alone():
-        with pytest.raises(RefusedError, match="another installation is under way here"):
-            with Home(home.folder).alone():
-                pytest.fail("both are in")
+        refused = pytest.raises(RefusedError, match="another installation is under way here")
+        with refused, Home(home.folder).alone():
+            pytest.fail("both are in")
     with home.alone():
         pass
 
