@@ -53,8 +53,13 @@ def fsync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path`, whole or not at all.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        mode: its permissions; nobody else may read it before it has them.
 
     Raises:
         StorageError: the disk is full or can't be written; what was there before is still there.
@@ -67,7 +72,7 @@ def write_file(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o644)
+            Path(name).chmod(mode)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from lineside.settings import read_settings
 from lineside_deploy import push as pushing
+from lineside_deploy.options import over_ssh
 from lineside_deploy.package.build import pack as make_package
+from lineside_deploy.plant.command import broker, station, user
 from lineside_deploy.remote import Remote
 from lineside_deploy.targets import TARGETS
 from lineside_deploy.unit import render_unit
@@ -77,23 +78,8 @@ def pack(config: Path, bundle: Path | None, target: str, out: Path | None) -> No
     click.echo(f"On the device:  tar xf {path.name} && sudo ./install.sh")
 
 
-def _over_ssh(command: Callable[..., None]) -> Callable[..., None]:
-    """What all commands take that reach a device."""
-    for option in (
-        click.option("--port", type=click.IntRange(1, 65535), help="Of its SSH server."),
-        click.option(
-            "--ssh-config",
-            type=click.Path(path_type=Path, dir_okay=False, exists=True),
-            help="A configuration file for ssh. Default: yours.",
-        ),
-        click.argument("host", metavar="USER@HOST"),
-    ):
-        command = option(command)
-    return command
-
-
 @deploy.command(epilog="Example:  lineside deploy push pi@press4.local press4-rpi-trixie-….tar")
-@_over_ssh
+@over_ssh
 @click.argument("package", type=click.Path(path_type=Path, dir_okay=False))
 def push(host: str, package: Path, port: int | None, ssh_config: Path | None) -> None:
     """Install PACKAGE on a device over SSH, beside what runs there.
@@ -106,7 +92,11 @@ def push(host: str, package: Path, port: int | None, ssh_config: Path | None) ->
 
 
 @deploy.command(epilog="Example:  lineside deploy rollback pi@press4.local")
-@_over_ssh
+@over_ssh
 def rollback(host: str, port: int | None, ssh_config: Path | None) -> None:
     """Let the release before run again on a device."""
     pushing.rollback(Remote(host, port, ssh_config), click.echo)
+
+
+for command in (broker, station, user):
+    deploy.add_command(command)

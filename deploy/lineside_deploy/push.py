@@ -18,14 +18,12 @@ from typing import Any, Final
 
 from lineside.errors import DeployError, InputError
 from lineside_deploy.package.contents import file_record
-from lineside_deploy.remote import Remote
+from lineside_deploy.remote import AS_ROOT, Remote
 from lineside_device import facts
 from lineside_device.errors import RefusedError
 from lineside_device.host import check_host
 from lineside_device.package import FILE, SCHEMA
 from lineside_device.places import HOME
-
-AS_ROOT: Final = '[ "$(id -u)" = 0 ] && as= || as="sudo -n"; '
 
 RECEIVE: Final = (
     AS_ROOT + "set -e; new=$($as mktemp -d /var/tmp/lineside-XXXXXX); trap '$as rm -rf \"$new\"' "

@@ -26,6 +26,8 @@ OPTIONS: Final = (
 )
 NO_CONNECTION: Final = 255
 """ssh's own exit code."""
+AS_ROOT: Final = '[ "$(id -u)" = 0 ] && as= || as="sudo -n"; '
+"""What a command begins with, in which `$as` stands before what root must do."""
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,11 @@ class SshServer:
 
     Args:
         folder: for its keys.
+        layered: folders of this machine that whoever comes in finds as they are, and changes
+            without changing them: what is written there goes to `folder / "written"`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *layered: str) -> None:
         self._sshd = shutil.which("sshd", path="/usr/sbin") or program("sshd", "openssh-server")
         self.folder = folder
         folder.mkdir()
@@ -58,6 +60,13 @@ class SshServer:
         told = {"port": self.port, "folder": folder, "user": getpass.getuser()}
         self.config.write_text(CLIENT.format(**told))
         (folder / "sshd_config").write_text(CONFIG.format(**told))
+        self._layers = []
+        for path in layered:
+            upper, work = (folder / kind / path.lstrip("/") for kind in ("written", "work"))
+            upper.mkdir(parents=True)
+            work.mkdir(parents=True)
+            layers = f"lowerdir={path},upperdir={upper},workdir={work}"
+            self._layers.append(f"mount -t overlay overlay -o {layers} {path}")
         self.allow("key")
         self.know("host")
 
@@ -73,8 +82,10 @@ class SshServer:
 
     def __enter__(self) -> Self:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        script = " && ".join([*self._layers, 'exec "$@"'])
+        prefix = ["unshare", "--mount", "sh", "-c", script, "sh"] if self._layers else []
         self._process = subprocess.Popen(
-            [self._sshd, "-D", "-e", "-f", str(self.folder / "sshd_config")],
+            [*prefix, self._sshd, "-D", "-e", "-f", str(self.folder / "sshd_config")],
             stderr=subprocess.PIPE,
         )
         deadline = time.monotonic() + 10
