@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import click
 import msgspec
 
 from lineside.errors import InputError
+from lineside.extras import require
 from lineside_deploy.options import over_ssh
-from lineside_deploy.plant import authority as sign
-from lineside_deploy.plant import running
 from lineside_deploy.plant.broker import BrokerSettings
-from lineside_deploy.plant.identity import (
-    FILE,
-    check_new,
-    keep_certificate,
-    request_key,
-    write_identity,
-)
 from lineside_deploy.plant.names import station_name, user_name
-from lineside_deploy.plant.plant import UNIT, Plant, make_plant, open_plant
 from lineside_deploy.remote import Remote
-from lineside_device.places import IDENTITY
 
 _PLANT: Final = click.option(
     "--plant",
@@ -71,12 +61,26 @@ def broker(
     except msgspec.ValidationError as error:
         msg = f"{error}; see 'lineside deploy broker --help'"
         raise InputError(msg) from error
-    plant = make_plant(folder, settings)
-    click.echo(f"Broker:  {plant.broker / 'mosquitto.conf'}")
-    click.echo(f"ca_file: {plant.ca}")
-    unit = plant.folder / UNIT
-    click.echo(f"Start:   sudo systemctl disable --now mosquitto; sudo systemctl link {unit}")
-    click.echo(f"         sudo systemctl enable --now {UNIT.removesuffix('.service')}")
+    _issuing().make(folder, settings, click.echo)
+
+
+def _issuing() -> ModuleType:
+    """What does the work: it needs `cryptography`, which only these commands do."""
+    require("cryptography.x509", extra="deploy")
+    from lineside_deploy.plant import issuing
+
+    return issuing
+
+
+def _remote(host: str | None, port: int | None, ssh_config: Path | None) -> Remote | None:
+    return None if host is None else Remote(host, port, ssh_config)
+
+
+def _give(name: str, remote: Remote | None, plant: Path, out: Path | None, *, renew: bool) -> None:
+    if (remote is None) == (out is None):
+        msg = "either USER@HOST, where the key is to be made, or --out FILE is expected"
+        raise InputError(msg)
+    _issuing().give_station(plant, name, remote or out, click.echo, renew=renew)
 
 
 @click.group()
@@ -110,7 +114,7 @@ def new_station(
     It becomes /etc/lineside/station.pem there; name it in the configuration, as cert_file and as
     key_file. Without USER@HOST the key is made here, for a card: --out says where.
     """
-    _give(name, host, port, ssh_config, plant, out, renew=False)
+    _give(name, _remote(host, port, ssh_config), plant, out, renew=False)
 
 
 @station.command("renew", epilog="Example:  lineside deploy station renew ulm/press4 pi@press4")
@@ -128,44 +132,7 @@ def renew_station(
     The certificate before stays good until it ends. If the key may be known to somebody: revoke,
     and then new.
     """
-    _give(name, host, port, ssh_config, plant, out, renew=True)
-
-
-def _give(
-    name: str,
-    host: str | None,
-    port: int | None,
-    ssh_config: Path | None,
-    folder: Path,
-    out: Path | None,
-    *,
-    renew: bool,
-) -> None:
-    common_name = station_name(name)
-    if (host is None) == (out is None):
-        msg = "either USER@HOST, where the key is to be made, or --out FILE is expected"
-        raise InputError(msg)
-    with open_plant(folder) as plant:
-        plant.check(common_name, renew=renew)
-        if host is None:
-            _give_file(plant, common_name, out or Path(FILE), renew=renew)
-            return
-        remote = Remote(host, port, ssh_config)
-        certificate = plant.issue(common_name, request_key(remote), renew=renew)
-        keep_certificate(remote, certificate)
-        click.echo(
-            f"{common_name}: {IDENTITY / FILE} on {host}, good until {plant.until(common_name)}"
-        )
-
-
-def _give_file(
-    plant: Plant, common_name: str, out: Path, *, renew: bool = False, may_command: bool = False
-) -> None:
-    check_new(out)
-    key = sign.new_key()
-    certificate = plant.issue(common_name, key.public_key(), renew=renew, may_command=may_command)
-    write_identity(out, key, certificate)
-    click.echo(f"{common_name}: {out}, good until {plant.until(common_name)}; ca_file: {plant.ca}")
+    _give(name, _remote(host, port, ssh_config), plant, out, renew=True)
 
 
 @user.command("new", epilog="Example:  lineside deploy user new ann --may-command --out ann.pem")
@@ -178,12 +145,9 @@ def new_user(name: str, plant: Path, out: Path | None, *, may_command: bool) -> 
 
     A subscriber that has gaps filled asks stations to send again: it commands.
     """
-    common_name = user_name(name)
-    with open_plant(plant) as opened:
-        opened.check(common_name)
-        _give_file(opened, common_name, out or Path(f"{name}.pem"), may_command=may_command)
-        opened.write()
-        running.reload(opened)
+    _issuing().give_user(
+        plant, name, out or Path(f"{name}.pem"), click.echo, may_command=may_command
+    )
 
 
 @station.command("revoke", epilog="Example:  lineside deploy station revoke ulm/press4")
@@ -194,7 +158,7 @@ def revoke_station(name: str, plant: Path) -> None:
 
     The broker starts anew for it; the other stations are back within seconds, and lose nothing.
     """
-    _revoke(station_name(name), plant)
+    _issuing().revoke(plant, station_name(name), click.echo)
 
 
 @user.command("revoke", epilog="Example:  lineside deploy user revoke ann")
@@ -202,37 +166,18 @@ def revoke_station(name: str, plant: Path) -> None:
 @_PLANT
 def revoke_user(name: str, plant: Path) -> None:
     """Let somebody in no more, at once."""
-    _revoke(user_name(name), plant)
-
-
-def _revoke(common_name: str, folder: Path) -> None:
-    with open_plant(folder) as plant:
-        count = plant.revoke(common_name)
-        plant.write()
-        ran = running.restart(plant)
-    click.echo(f"{common_name}: {count} certificates revoked")
-    click.echo("every session was ended" if ran else "the broker does not run on this machine")
+    _issuing().revoke(plant, user_name(name), click.echo)
 
 
 @station.command("list")
 @_PLANT
 def list_stations(plant: Path) -> None:
     """Who has a certificate, until when."""
-    _list(plant, users=False)
+    _issuing().show(plant, click.echo, users=False)
 
 
 @user.command("list")
 @_PLANT
 def list_users(plant: Path) -> None:
     """Who has a certificate, until when, and who may command."""
-    _list(plant, users=True)
-
-
-def _list(folder: Path, *, users: bool) -> None:
-    now = datetime.now(timezone.utc)
-    with open_plant(folder) as plant:
-        for one in plant.issued:
-            if one.name.startswith("user:") == users:
-                state = "good" if one.good(now) else "revoked" if one.revoked else "run out"
-                what = ", may command" if one.may_command else ""
-                click.echo(f"{one.name:40} {state:8} until {one.until:%Y-%m-%d}{what}")
+    _issuing().show(plant, click.echo, users=True)

@@ -181,3 +181,12 @@ def test_the_book_holds_no_secret(plant: Plant) -> None:
     issue(plant, "ulm/press4")
     (entry,) = json.loads((plant.folder / "issued.json").read_bytes())["issued"]
     assert {*entry} == {"name", "serial", "until", "may_command", "revoked"}
+
+
+def test_only_its_own_commands_need_cryptography(tmp_path: Path) -> None:
+    hidden = tmp_path / "cryptography.py"
+    hidden.write_text("raise ImportError('it is not there')\n")
+    env = {"PYTHONPATH": str(tmp_path)}
+    assert "station" in lineside("deploy", "--help", env=env).stdout
+    done = lineside("deploy", "station", "list", "--plant", tmp_path, env=env, ok=False)
+    assert done.stderr.startswith("error: cryptography.x509 is not installed: pip install 'lineside")
