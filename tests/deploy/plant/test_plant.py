@@ -189,4 +189,4 @@ def test_only_its_own_commands_need_cryptography(tmp_path: Path) -> None:
     env = {"PYTHONPATH": str(tmp_path)}
     assert "station" in lineside("deploy", "--help", env=env).stdout
     done = lineside("deploy", "station", "list", "--plant", tmp_path, env=env, ok=False)
-    assert done.stderr.startswith("error: cryptography.x509 is not installed: pip install 'lineside")
+    assert done.stderr.startswith("error: cryptography.x509 is not installed: pip install ")
