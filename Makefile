@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto faketime emulation sshd faults faults-results faults-cameras docs requirements \
+  mosquitto faketime emulation sshd boot-test faults faults-results faults-cameras docs requirements \
   bench-seeds bench-parity bench-rescue bench-auto arm64 fuzz clean
 
 help:
@@ -84,6 +84,16 @@ sshd:
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    openssh-server openssh-client; } || \
 	  echo "openssh-server is not installed: nothing is pushed in the tests"
+
+# A machine that boots, under qemu: the first verdict after power-on, an agent that stands still.
+# Five minutes; only root can make its disk.
+boot-test: setup mosquitto emulation
+	@PATH="$$PATH:/usr/sbin"; { command -v qemu-system-aarch64 && command -v mkfs.ext4 && \
+	  command -v depmod && command -v cpio && command -v ssh; } >/dev/null || { \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends qemu-system-arm e2fsprogs kmod cpio openssh-client \
+	    openssl; }
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 0 -s -v tests/boot/boot.py
 
 # The fault harness in its long form: hours. A part of it: FAULTS="--kills 50 …" for the results,
 # CAMERAS="--times 3 --healthy 60" for the cameras.

@@ -12,17 +12,21 @@ WATCHDOG_S: Final = 60
 that is lost is connected to again at least every 20 s, and a commit on a slow card may take as
 long."""
 
+MEMORY: Final = "60%"
+"""Of the device's memory. An agent with a small model and one camera takes about 80 MB."""
+
 START_S: Final = 300
 """Seconds that a start may take: each model is tried in a child process first."""
 
 # What is left out on purpose: ProtectClock= refuses adjtimex(2), by which the agent asks whether
-# the clock was set; PrivateDevices= and DevicePolicy= would hide the cameras; ProcSubset=pid hides
-# /proc/meminfo; MemoryDenyWriteExecute= would stop kernels that an engine compiles as it loads.
+# the clock was set; PrivateDevices= would hide the cameras; ProcSubset=pid hides /proc/meminfo;
+# MemoryDenyWriteExecute= would stop kernels that an engine compiles as it loads.
 _TEMPLATE = """\
 [Unit]
 Description=lineside station {site}/{name}
-Wants=network-online.target
-After=network-online.target
+Wants=network-online.target modprobe@videodev.service
+# DeviceAllow= knows char-video4linux only once the module is there, cameras or not.
+After=network-online.target modprobe@videodev.service
 # A station never gives up.
 StartLimitIntervalSec=0
 
@@ -38,12 +42,17 @@ TimeoutStartSec={start_s}
 WatchdogSec={watchdog_s}
 # A stop publishes what is left, for at most outbox.drain_s.
 TimeoutStopSec={stop_s:.0f}
+# An agent that grows is ended and started anew, before the whole device stands still.
+MemoryMax={memory}
 UMask=0077
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 LockPersonality=yes
+# No device but cameras, and those that every program needs, such as /dev/null.
+DevicePolicy=closed
+DeviceAllow=char-video4linux rw
 ProtectSystem=strict
-ProtectHome=read-only
+ProtectHome={home}
 ProtectControlGroups=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
@@ -54,13 +63,13 @@ PrivateMounts=yes
 PrivateTmp=yes
 # Shared memory that a killed agent leaves behind goes with it.
 RemoveIPC=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
-SystemCallFilter=~@cpu-emulation @debug @module @mount @obsolete @reboot @swap
+SystemCallFilter=~@cpu-emulation @debug @module @mount @obsolete @raw-io @reboot @swap
 ReadWritePaths={state}
 {runtime}
 [Install]
@@ -106,7 +115,8 @@ def render_unit(
 
     Returns:
         An INI text for /etc/systemd/system/. Only the folders of the outbox and of the audit log
-        can be written; systemd starts nothing while one of them is not there.
+        can be written; systemd starts nothing while one of them is not there. With `state`, homes
+        of people are out of sight; without, the configuration may lie in one.
     """
     folders = {Path(settings.outbox.path).parent, Path(settings.audit.path).parent}
     if state is not None:
@@ -119,6 +129,8 @@ def render_unit(
         state=" ".join(_quoted(folder) for folder in sorted(folders)),
         user=user,
         runtime="" if state is None else _RUNTIME,
+        memory=MEMORY,
+        home="read-only" if state is None else "yes",
         start_s=START_S,
         watchdog_s=WATCHDOG_S,
         stop_s=settings.outbox.drain_s + 10,

@@ -43,6 +43,10 @@ class System:
             path.mkdir(parents=True, exist_ok=True)
             shutil.chown(path, USER, USER)
             path.chmod(0o700)
+        for path in IDENTITY.iterdir():  # put there before there was an account
+            if path.is_file() and not path.is_symlink():
+                shutil.chown(path, USER, USER)
+                path.chmod(0o600)
 
     def units(self) -> None:
         """Both units are links into the current release: a switch changes them, too."""

@@ -43,6 +43,7 @@ def test_unit_is_watched_and_shut_in(tmp_path: Path) -> None:
     lines = text.splitlines()
     assert {"Type=notify", "NotifyAccess=main", "WatchdogSec=60", "Restart=on-failure"} <= {*lines}
     assert f'ReadWritePaths="{tmp_path / "state"}"' in lines
+    assert {"DevicePolicy=closed", "DeviceAllow=char-video4linux rw", "MemoryMax=60%"} <= {*lines}
     # These would blind the agent: to whether the clock was set, and to its cameras.
     assert not [line for line in lines if line.startswith(("ProtectClock", "PrivateDevices"))]
 
@@ -56,15 +57,28 @@ def test_only_folders_that_are_there_are_named(tmp_path: Path) -> None:
         assert f'ReadWritePaths="/srv/log" "{tmp_path / folder}"' in unit.splitlines()
 
 
-def test_unit_exposes_little(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("alone", "most"), [("state", 20), (None, 21)])
+def test_unit_exposes_little(tmp_path: Path, alone: str | None, most: int) -> None:
     """systemd's own judgement, from 0 (shut in) to 10 (all open); a bare service has 9.6."""
     analyze = program("systemd-analyze", "systemd")
     settings = parse_settings(CONFIG, folder=tmp_path)
     unit = tmp_path / "station.service"
-    unit.write_text(
-        render_unit(settings, config=tmp_path / "c.toml", command=tmp_path / "lineside", user="x")
+    text = render_unit(
+        settings,
+        config=tmp_path / "c.toml",
+        command=tmp_path / "lineside",
+        user="x",
+        state=None if alone is None else tmp_path / alone,
     )
-    command = [analyze, "security", "--offline=true", "--no-pager", "--threshold=30", str(unit)]
+    unit.write_text(text)
+    command = [
+        analyze,
+        "security",
+        "--offline=true",
+        "--no-pager",
+        f"--threshold={most}",
+        str(unit),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "Unknown option" in done.stderr or "unrecognized option" in done.stderr:
         pytest.skip("systemd-analyze before version 250 does not judge a file: update systemd")

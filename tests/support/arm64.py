@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -58,13 +59,16 @@ class Machine:
     Args:
         root: a folder to make it in.
         suite: of Debian.
+        packages: that it has. They are unpacked, and none of their programs is run.
     """
 
-    def __init__(self, root: Path, suite: str = "bookworm") -> None:
+    def __init__(
+        self, root: Path, suite: str = "bookworm", packages: Sequence[str] = PACKAGES
+    ) -> None:
         _need_root_and_binfmt()
         self.root = root
         command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--architectures=arm64"]
-        command += ["--variant=extract", f"--include={','.join(PACKAGES)}"]
+        command += ["--variant=extract", f"--include={','.join(packages)}"]
         command += [suite, str(root), f"deb {mirror()} {suite} main"]
         subprocess.run(command, check=True, timeout=300)
         # Nothing was run while it was made: these would be there otherwise.

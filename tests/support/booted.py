@@ -1,7 +1,7 @@
 """A machine that boots: Debian 12 for arm64 under qemu, with systemd, a camera (vivid) and SSH.
 
-None of its programs is run while it is made: what their installation would have done is written
-down here. It reaches this machine's loopback interface as 10.0.2.2.
+What the installation of its packages would have done is written down here. It reaches this
+machine's loopback interface as 10.0.2.2.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from typing_extensions import Self
 
-from tests.support.arm64 import mirror
+from tests.support.arm64 import Machine
 from tests.support.broker import free_port
 from tests.support.program import program
 
@@ -80,20 +81,21 @@ class Image:
 
     Args:
         folder: for all of it.
+        prepare: is given the machine before it has ever booted.
         disk_mb: how large the disk is.
     """
 
-    def __init__(self, folder: Path, disk_mb: int = 2000) -> None:
+    def __init__(
+        self, folder: Path, prepare: Callable[[Machine], object] = id, disk_mb: int = 2000
+    ) -> None:
         self.folder, root = folder, folder / "root"
         folder.mkdir(parents=True)
-        command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--architectures=arm64"]
-        command += ["--variant=extract", f"--include={','.join(PACKAGES)}"]
-        command += ["bookworm", str(root), f"deb {mirror()} bookworm main"]
-        subprocess.run(command, check=True, timeout=300)
+        machine = Machine(root, packages=PACKAGES)
         (self.kernel,) = root.glob("boot/vmlinuz-*")
         version = self.kernel.name.removeprefix("vmlinuz-")
         subprocess.run(["depmod", "-b", str(root), version], check=True)
         self._configure(root)
+        prepare(machine)
         self._make_initrd(root, version)
         self.kernel = shutil.copy(self.kernel, folder / "kernel")
         for name in ("boot", "usr/share/doc", "usr/share/man", "usr/share/locale"):
@@ -107,9 +109,6 @@ class Image:
         shutil.rmtree(root)
 
     def _configure(self, root: Path) -> None:
-        for name in ("passwd", "group"):
-            shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
-            (root / "etc" / {"passwd": "shadow", "group": "gshadow"}[name]).touch()
         with (root / "etc/passwd").open("a") as file:
             file.write("sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n")
             file.write("messagebus:x:106:106::/nonexistent:/usr/sbin/nologin\n")
@@ -208,10 +207,14 @@ class Booted:
             check=False,
         )
 
+    def console(self) -> str:
+        """What it said last on its console."""
+        return self.log.read_text(errors="replace")[-3000:]
+
     def wait(self, timeout: float = 180) -> None:
         """Until it lets somebody in."""
         deadline = time.monotonic() + timeout
         while self.run("true", timeout=timeout).returncode:
-            assert time.monotonic() < deadline, self.log.read_text(errors="replace")[-3000:]
+            assert time.monotonic() < deadline, self.console()
             assert self._process.poll() is None
             time.sleep(0.5)

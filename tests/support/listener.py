@@ -18,18 +18,24 @@ M = TypeVar("M", Result, Status, Event)
 class Listener:
     """Subscribes to everything, and keeps it.
 
+    Args:
+        broker: its URL; or its settings, where somebody must be who they are.
+        protocol: the version of MQTT, with a URL.
+
     Attributes:
         heard: all messages, as they came.
         subscribed: how often the broker has confirmed the subscription.
     """
 
-    def __init__(self, url: str, protocol: str = "5") -> None:
+    def __init__(self, broker: str | MqttSettings, protocol: str = "5") -> None:
+        if isinstance(broker, str):
+            broker = MqttSettings(url=broker, protocol=protocol)  # type: ignore[arg-type]
         self.heard: list[Incoming] = []
         self._messages: list[Message] = []
         self._read = 0
         self.subscribed = 0
         self._client = MqttClient(
-            MqttSettings(url=url, protocol=protocol),  # type: ignore[arg-type]
+            broker,
             "listener",
             subscriptions=("lineside/#",),
             backoff_s=(0.02, 0.05),

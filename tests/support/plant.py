@@ -23,12 +23,13 @@ class PlantBroker:
 
     Args:
         folder: of the plant.
+        host: under which it is reached, too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "localhost") -> None:
         self.folder, self.port = folder, free_port()
         account = "root" if os.geteuid() == 0 else "mosquitto"
-        words = ("--host", "127.0.0.1", "--bind", "127.0.0.1", "--port", self.port)
+        words = ("--host", "127.0.0.1", "--host", host, "--bind", "127.0.0.1", "--port", self.port)
         lineside("deploy", "broker", folder, *words, "--account", account)
         self._mosquitto = program("mosquitto", "mosquitto")
         self._ended = False

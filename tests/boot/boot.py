@@ -1,0 +1,156 @@
+"""A machine boots, and publishes a verdict: `make boot-test`, some five minutes.
+
+Debian 12 for arm64 under qemu, with its own kernel and systemd, a camera (vivid), the agent as its
+package installs it under its real unit, and a broker with mTLS on this machine, made by
+`lineside deploy broker`. What it says of times is of an emulated arm64: a Pi is quicker.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from lineside.messages import Result, Status
+from tests.support.arm64 import Machine
+from tests.support.booted import Booted, Image
+from tests.support.broker import wait_for
+from tests.support.command import lineside
+from tests.support.listener import Listener
+from tests.support.plant import PlantBroker
+
+pytestmark = pytest.mark.timeout(600)
+
+HOST = "10.0.2.2"
+"""This machine's loopback interface, as the emulated one sees it."""
+
+FIRST_VERDICT_S = 60.0
+WATCHDOG_S = 60.0
+RESIDENT_MB = 150
+
+CONFIGURATION = """
+[station]
+site = "ulm"
+name = "press4"
+[mqtt]
+url = "mqtts://{host}:{port}"
+ca_file = "{ca}"
+cert_file = "station.pem"
+key_file = "station.pem"
+[[model]]
+name = "cells"
+bundle = "{bundle}"
+[[camera]]
+name = "top"
+source = "v4l2:/dev/video0"
+[[stream]]
+name = "top"
+camera = "top"
+model = "cells"
+trigger = "interval:1"
+"""
+
+
+@dataclass
+class Station:
+    """A machine that runs, and what is heard of it."""
+
+    machine: Booted
+    listener: Listener
+    told: dict[str, float] = field(default_factory=dict)
+
+    def show(self, *names: str) -> dict[str, str]:
+        """What systemd says of the agent's unit."""
+        words = " ".join(f"--property={name}" for name in names)
+        said = self.machine.run(f"systemctl show lineside.service {words}").stdout
+        return dict(line.split("=", 1) for line in said.splitlines())
+
+    def boots(self) -> list[str]:
+        """Boots of the agent that came online, in order."""
+        found = [one.boot for one in self.listener.of(Status) if one.state == "online"]
+        return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def station(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    folder = tmp_path_factory.mktemp("boot")
+    with PlantBroker(folder / "plant", HOST) as broker:
+        identity = broker.station("ulm/press4")
+        config = folder / "station.toml"
+        ca = folder / "plant/authority/ca.pem"
+        config.write_text(
+            CONFIGURATION.format(host=HOST, port=broker.port, ca=ca, bundle=bundle_folder)
+        )
+        package = folder / "package.tar"
+        lineside(
+            *("deploy", "pack", "--config", config, "--target", "debian-arm64", "--out", package)
+        )
+
+        def install(machine: Machine) -> None:
+            (machine.root / "etc/lineside").mkdir()
+            shutil.copy(identity, machine.root / "etc/lineside/station.pem")
+            with tarfile.open(package) as archive:
+                archive.extractall(machine.root / "root/package", filter="data")
+            done = machine.run("/root/package/install.sh")
+            assert done.returncode == 0, (done.stdout, done.stderr)
+            shutil.rmtree(machine.root / "root/package")
+
+        image = Image(folder / "image", install)
+        user = broker.settings(broker.user("observer"))
+        with Listener(user) as listener, Booted(image) as machine:
+            yield Station(machine, listener)
+
+
+def test_the_first_verdict_comes_within_a_minute_of_power_on(station: Station) -> None:
+    wait_for(lambda: station.listener.of(Result), 180, station.machine.console)
+    took = time.monotonic() - station.machine.started
+    print(f"first verdict {took:.1f} s after power-on")  # noqa: T201 - a figure for the log
+    first = station.listener.of(Result)[0]
+    assert (first.site, first.station, first.stream) == ("ulm", "press4", "top")
+    assert first.verdict in {"ok", "ng", "review"}
+    assert took <= FIRST_VERDICT_S
+
+
+def test_the_release_has_proved_itself(station: Station) -> None:
+    station.machine.wait()
+    command = "python3 -IB /opt/lineside/current/device status"
+    wait_for(lambda: json.loads(station.machine.run(command).stdout)["trial"] is None, 120)
+    told = json.loads(station.machine.run(command).stdout)
+    assert told["active"] == "active"
+    assert told["status"]["state"] == "online"
+    assert told["release"] == told["releases"][-1]
+
+
+def test_it_runs_shut_in_and_small(station: Station) -> None:
+    shown = station.show("MainPID", "User", "NRestarts", "MemoryMax", "DevicePolicy")
+    assert (shown["User"], shown["NRestarts"]) == ("lineside", "0")
+    assert shown["DevicePolicy"] == "closed"
+    assert int(shown["MemoryMax"]) < 1_000_000_000
+    said = station.machine.run(f"grep VmRSS /proc/{shown['MainPID']}/status").stdout
+    resident = int(said.split()[1]) / 1000
+    print(f"agent: {resident:.0f} MB resident")  # noqa: T201
+    assert 20 < resident <= RESIDENT_MB
+    said = station.machine.run("systemd-analyze security lineside.service --no-pager").stdout
+    exposure = float(said.splitlines()[-1].partition("service: ")[2].split()[0])
+    print(f"exposure: {exposure}")  # noqa: T201
+    assert exposure <= 2.0
+
+
+def test_one_that_stands_still_is_started_anew(station: Station) -> None:
+    before = station.boots()
+    pid = station.show("MainPID")["MainPID"]
+    station.machine.run(f"kill -STOP {pid}")
+    stopped = time.monotonic()
+    wait_for(lambda: station.show("NRestarts")["NRestarts"] != "0", WATCHDOG_S + 60, "a restart")
+    took = time.monotonic() - stopped
+    print(f"started anew {took:.1f} s after it was stopped")  # noqa: T201
+    assert took <= WATCHDOG_S + 5
+    wait_for(lambda: len(station.boots()) > len(before), 120, "online again")
+    again = station.boots()[-1]
+    wait_for(lambda: any(one.boot == again for one in station.listener.of(Result)), 60)
