@@ -9,6 +9,7 @@ import click
 
 from lineside.settings import read_settings
 from lineside_deploy import push as pushing
+from lineside_deploy.fleet.command import status
 from lineside_deploy.options import over_ssh
 from lineside_deploy.package.build import pack as make_package
 from lineside_deploy.plant.command import broker, station, user
@@ -98,5 +99,5 @@ def rollback(host: str, port: int | None, ssh_config: Path | None) -> None:
     pushing.rollback(Remote(host, port, ssh_config), click.echo)
 
 
-for command in (broker, station, user):
+for command in (broker, station, user, status):
     deploy.add_command(command)

@@ -12,7 +12,13 @@ relative to the file.
 from __future__ import annotations
 
 from lineside.settings.checks import check_mqtt
-from lineside.settings.reading import parse_settings, read_settings
+from lineside.settings.reading import (
+    absolute_mqtt,
+    parse_settings,
+    parse_table,
+    read_settings,
+    read_toml,
+)
 from lineside.settings.tables import (
     CHECKS,
     DOUBTS,
@@ -45,7 +51,10 @@ __all__ = [
     "Settings",
     "StationSettings",
     "StreamSettings",
+    "absolute_mqtt",
     "check_mqtt",
     "parse_settings",
+    "parse_table",
     "read_settings",
+    "read_toml",
 ]
