@@ -9,6 +9,7 @@ import click
 
 from lineside.settings import read_settings
 from lineside_deploy import push as pushing
+from lineside_deploy.deb import make_deb
 from lineside_deploy.fleet.command import status
 from lineside_deploy.options import over_ssh
 from lineside_deploy.package.build import pack as make_package
@@ -77,6 +78,20 @@ def pack(config: Path, bundle: Path | None, target: str, out: Path | None) -> No
         f"of {package.site}/{package.station}"
     )
     click.echo(f"On the device:  tar xf {path.name} && sudo ./install.sh")
+
+
+@deploy.command(epilog="Example:  lineside deploy deb press4-debian-arm64-3f95315e7117.tar")
+@click.argument("package", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file. Default: named as Debian names it, here.",
+)
+def deb(package: Path, out: Path | None) -> None:
+    """Make a Debian package of PACKAGE, for those who install by apt or dpkg."""
+    path = make_deb(package, out)
+    click.echo(f"Package: {path} ({path.stat().st_size / 1e6:.0f} MB)")
+    click.echo(f"On the device:  sudo apt install ./{path.name}")
 
 
 @deploy.command(epilog="Example:  lineside deploy push pi@press4.local press4-rpi-trixie-….tar")

@@ -40,6 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
     commands.add_parser("status", help="what runs, as JSON")
     one = commands.add_parser("uninstall", help="remove everything, results too")
     one.add_argument("--yes", action="store_true", help="without it nothing is removed")
+    one.add_argument("--keep", action="store_true", help="results, keys and passwords stay")
     commands.add_parser("trial", help="decide a switch that is not decided yet")
     told = parser.parse_args(words)
     home, system = Home(HOME), System()
@@ -55,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
         elif told.command == "trial":
             return _tried(_decide(home, system))
         elif told.yes:
-            system.remove()
+            system.remove(keep=told.keep)
         else:
             say("this removes results that were not sent, too: uninstall --yes")
             return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import pwd
 import shutil
 import subprocess
@@ -30,10 +31,10 @@ class System:
         try:
             pwd.getpwnam(USER)
         except KeyError:
-            words = ["--system", "--user-group", "--no-create-home", "--home-dir", str(STATE)]
+            group = ["--gid", USER] if _has_group(USER) else ["--user-group"]
+            words = ["--system", *group, "--no-create-home", "--home-dir", str(STATE)]
             run("useradd", *words, "--shell", "/usr/sbin/nologin", USER)
-        present = {line.split(":")[0] for line in Path("/etc/group").read_text().splitlines()}
-        groups = [name for name in GROUPS if name in present]
+        groups = [name for name in GROUPS if _has_group(name)]
         if groups:
             run("usermod", "--append", "--groups", ",".join(groups), USER)
 
@@ -79,18 +80,32 @@ class System:
         """Judge the release that was switched to, whatever becomes of whoever asked for it."""
         run("systemctl", "--no-block", "start", TRIAL_UNIT)
 
-    def remove(self) -> None:
-        """All that was ever put there, but the packages of the system."""
+    def remove(self, *, keep: bool = False) -> None:
+        """All that was ever put there, but the packages of the system.
+
+        Args:
+            keep: what the agent has written, and its keys and passwords, and its account.
+        """
         if self.booted:
             for name in (TRIAL_UNIT, UNIT):
                 run("systemctl", "disable", "--now", name, check=False)
         for folder in (UNITS, UNITS / "multi-user.target.wants"):
             for name in (UNIT, TRIAL_UNIT):
                 (folder / name).unlink(missing_ok=True)
-        for path in (HOME, STATE, IDENTITY):
+        for path in (HOME,) if keep else (HOME, STATE, IDENTITY):
             shutil.rmtree(path, ignore_errors=True)
-        run("userdel", USER, check=False)
+        if not keep:
+            run("userdel", USER, check=False)
+            run("groupdel", USER, check=False)  # where userdel is set up to leave it
         self.reload()
+
+
+def _has_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _link(path: Path, target: Path) -> None:

@@ -154,4 +154,34 @@ def test_at_last_nothing_is_left(installed: Installed) -> None:
     assert files(installed.machine.root) - installed.before == set()
     for name in ("opt/lineside", "var/lib/lineside", "etc/lineside"):
         assert not (installed.machine.root / name).exists()
-    assert "lineside" not in (installed.machine.root / "etc/passwd").read_text()
+    for name in ("passwd", "group"):
+        assert "lineside" not in (installed.machine.root / "etc" / name).read_text()
+
+
+def test_as_a_debian_package(installed: Installed) -> None:
+    machine = installed.machine
+    path = machine.root / "root" / "station.deb"
+    done = lineside("deploy", "deb", installed.package, "--out", path)
+    assert done.stdout.startswith(f"Package: {path} (")
+
+    def dpkg(*words: str) -> str:
+        # Nothing of this root was installed by dpkg, so it knows of no python3.
+        done = machine.run("/usr/bin/dpkg", "--force-depends", *words)
+        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:]
+        return done.stdout
+
+    (machine.root / "etc/lineside").mkdir()
+    (machine.root / "etc/lineside/station.pem").write_text("key")
+    assert "is complete\n" in dpkg("--install", "/root/station.deb")
+    release = (machine.root / "opt/lineside/current").readlink()
+    assert (machine.root / "opt/lineside" / release / "complete").exists()
+    dpkg("--remove", "lineside-station")
+    assert not (machine.root / "opt/lineside").exists()
+    assert (machine.root / "etc/lineside/station.pem").read_text() == "key"
+    dpkg("--purge", "lineside-station")
+    assert not (machine.root / "etc/lineside").exists()
+    left = files(machine.root) - installed.before
+    dpkgs = ("var/lib/dpkg/", "var/log/dpkg.log")
+    assert {name for name in left if not name.startswith(dpkgs)} == set()
+    for name in ("passwd", "group"):
+        assert "lineside" not in (machine.root / "etc" / name).read_text()

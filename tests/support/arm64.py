@@ -19,7 +19,7 @@ from tests.support.program import program
 
 PACKAGES: Final = (
     *("base-files", "base-passwd", "passwd", "libc-bin", "dash", "coreutils", "python3"),
-    *("libpython3-stdlib", "libgomp1", "libstdc++6"),
+    *("libpython3-stdlib", "libgomp1", "libstdc++6", "dpkg", "diffutils", "tar", "sed"),
 )
 BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
 
