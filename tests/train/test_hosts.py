@@ -43,7 +43,7 @@ JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 
 HOW = [
     *("--image-size", "16", "--width", "0.25", "--epochs", "8", "--patience", "8"),
-    *("--mix", "mixup", "--ema", "0.5", "--batch-size", "16"),
+    *("--mix", "mixup", "--batch-size", "16"),
 ]
 
 

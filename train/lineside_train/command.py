@@ -200,20 +200,6 @@ def _choice(literal: Any) -> click.Choice[str]:  # noqa: ANN401 - Literal[…] h
     help="Share of each target that is spread over all labels.",
 )
 @click.option(
-    "--focal",
-    type=click.FloatRange(0.0, 5.0),
-    default=0.0,
-    show_default=True,
-    help="Exponent of the focal loss; 0: cross entropy.",
-)
-@click.option(
-    "--ema",
-    type=click.FloatRange(0.0, 1.0, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Momentum of the average of the weights that is taken as the result; 0: no average.",
-)
-@click.option(
     "--patience",
     type=click.IntRange(1, 10_000),
     help="Epochs to go on without a better loss on val.  "

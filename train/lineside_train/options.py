@@ -77,10 +77,6 @@ class TrainOptions(Struct, frozen=True, kw_only=True):
     """Whether images of a batch are mixed with each other, and their labels as well."""
     smoothing: float = 0.0
     """Share of each target that is spread over all labels."""
-    focal: float = 0.0
-    """The exponent of the focal loss; 0: cross entropy."""
-    ema: float = 0.0
-    """Momentum of the average of the weights that is taken as the result; 0: no average."""
     patience: int | None = None
     """Epochs to go on without a better loss on `val`."""
     seed: int = 0

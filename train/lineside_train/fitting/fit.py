@@ -132,11 +132,7 @@ def train_network(
                 steps_per_epoch=draws.steps,
                 initial_epoch=progress.epochs,
                 epochs=epochs,
-                callbacks=[
-                    *(_averaging(trainee, judge) if options.ema else []),
-                    epoch_callback(progress, judge, ending, control.checkpoint),
-                    shown,
-                ],
+                callbacks=[epoch_callback(progress, judge, ending, control.checkpoint), shown],
                 verbose=0,
             )
         if progress.epochs == epochs and not progress.state.ended:
@@ -144,22 +140,6 @@ def train_network(
         if control.checkpoint is not None and progress.best is not None:
             control.checkpoint.save(trainee, progress)
     return _trained(network, progress, options, draws.steps)
-
-
-def _averaging(trainee: Any, judge: Judge) -> list[Any]:  # noqa: ANN401 - Keras has no types
-    """Callbacks that let each epoch be judged by the averaged weights."""
-    callbacks, convert = load_keras().callbacks, load_keras().ops.convert_to_numpy
-
-    def separate(epoch: int, logs: object) -> None:  # noqa: ARG001 - Keras'
-        for variable in trainee.optimizer.variables:
-            variable.assign(convert(variable))
-
-    found = [callbacks.SwapEMAWeights(swap_on_epoch=True)]
-    if load_keras().backend.backend() == "jax" and judge.learner is judge.network:
-        # After the last epoch Keras lets averages and weights be the very same arrays, and then
-        # JAX gives those of the weights away, when val is asked.
-        found.append(callbacks.LambdaCallback(on_epoch_end=separate))
-    return found
 
 
 def _trained(network: Any, progress: Progress, options: TrainOptions, steps: int) -> Trained:  # noqa: ANN401

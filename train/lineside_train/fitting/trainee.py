@@ -103,14 +103,6 @@ def _build(model: Any) -> None:  # noqa: ANN401
 
 def _loss(options: TrainOptions) -> Any:  # noqa: ANN401
     losses = load_keras().losses
-    if options.focal:
-        # alpha=1: labels are weighted already, so that each counts the same.
-        return losses.CategoricalFocalCrossentropy(
-            alpha=1.0,
-            gamma=options.focal,
-            from_logits=True,
-            label_smoothing=options.smoothing,
-        )
     return losses.CategoricalCrossentropy(from_logits=True, label_smoothing=options.smoothing)
 
 
@@ -127,8 +119,6 @@ def _optimizer(options: TrainOptions, steps: int, epochs: int) -> Any:  # noqa: 
         warmup_steps=warmup,
     )
     common: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": CLIP_NORM}
-    if options.ema:
-        common |= {"use_ema": True, "ema_momentum": options.ema}
     if options.optimizer == "sgd":
         return optimizers.SGD(**common, momentum=MOMENTUM, nesterov=True)
     if options.optimizer == "rmsprop":
