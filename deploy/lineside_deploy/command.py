@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from lineside.settings import read_settings
+from lineside_deploy import backup as backups
 from lineside_deploy import push as pushing
 from lineside_deploy.deb import make_deb
 from lineside_deploy.fleet.command import status
 from lineside_deploy.options import over_ssh
 from lineside_deploy.package.build import pack as make_package
+from lineside_deploy.passphrase import PASSPHRASE_VARIABLE, find_passphrase
 from lineside_deploy.plant.command import broker, station, user
 from lineside_deploy.remote import Remote
 from lineside_deploy.targets import TARGETS
@@ -112,6 +114,58 @@ def push(host: str, package: Path, port: int | None, ssh_config: Path | None) ->
 def rollback(host: str, port: int | None, ssh_config: Path | None) -> None:
     """Let the release before run again on a device."""
     pushing.rollback(Remote(host, port, ssh_config), click.echo)
+
+
+_PASSPHRASE = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"A file that holds only the passphrase. Default: {PASSPHRASE_VARIABLE}, or asked for.",
+)
+
+
+@deploy.command(epilog="Example:  lineside deploy backup pi@press4.local --out press4.backup")
+@over_ssh
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.")
+@_PASSPHRASE
+def backup(
+    host: str,
+    port: int | None,
+    ssh_config: Path | None,
+    out: Path | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Copy all that a station is: results, audit log, configuration, keys.
+
+    The agent is stopped for as long as that takes, and started again. The keys are encrypted with
+    a passphrase. What it runs is not in it: keep its package.
+    """
+    passphrase = find_passphrase(passphrase_file, confirm=True)
+    path = backups.backup(Remote(host, port, ssh_config), out, passphrase)
+    click.echo(f"Backup: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@deploy.command(
+    epilog="Example:  lineside deploy restore press4.backup press4-rpi-trixie-….tar pi@new.local"
+)
+@click.argument("backup", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("package", type=click.Path(path_type=Path, dir_okay=False))
+@over_ssh
+@_PASSPHRASE
+def restore(
+    backup: Path,
+    package: Path,
+    host: str,
+    port: int | None,
+    ssh_config: Path | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Make a new device the station that BACKUP is of, and install PACKAGE on it.
+
+    Results that were not sent are sent, and its sequence goes on in a new boot. The old device must
+    not come back: both would be the same station.
+    """
+    passphrase = find_passphrase(passphrase_file)
+    backups.restore(backup, package, Remote(host, port, ssh_config), passphrase, click.echo)
 
 
 for command in (broker, station, user, status):

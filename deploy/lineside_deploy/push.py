@@ -29,7 +29,7 @@ RECEIVE: Final = (
     AS_ROOT + "set -e; new=$($as mktemp -d /var/tmp/lineside-XXXXXX); trap '$as rm -rf \"$new\"' "
     'EXIT; $as tar -xf - -C "$new" --no-same-owner; $as "$new/install.sh"'
 )
-STATION: Final = AS_ROOT + f"exec $as python3 -IB {HOME}/current/device "
+STATION: Final = AS_ROOT + f"exec $as /usr/bin/python3 -IB {HOME}/current/device "
 
 
 def push(package: Path, remote: Remote, say: Callable[[str], None]) -> None:

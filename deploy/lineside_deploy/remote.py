@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import tarfile
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -55,7 +57,7 @@ class Remote:
 
         Args:
             command: for the device's shell, without anything in it that somebody gave.
-            stdin: what it reads.
+            stdin: what it reads. Bytes may be secret: they are on no disk of this machine.
             heard: is called with each line that it says, at once.
 
         Returns:
@@ -64,6 +66,65 @@ class Remote:
         Raises:
             DeployError: there is no ssh, or no connection, and why.
         """
+        words = self._words(command)
+        said = []
+        with contextlib.ExitStack() as stack:
+            errors = stack.enter_context(tempfile.TemporaryFile())
+            given = subprocess.PIPE if isinstance(stdin, bytes) else stdin
+            process = stack.enter_context(
+                subprocess.Popen(words, stdin=given, stdout=subprocess.PIPE, stderr=errors)
+            )
+            if isinstance(stdin, bytes):
+                giving = threading.Thread(target=_give, args=(process.stdin, stdin))
+                giving.start()
+                stack.callback(giving.join)
+            for line in process.stdout or ():
+                said.append(line.decode(errors="replace"))
+                heard(said[-1].rstrip("\n"))
+            code = process.wait()
+            errors.seek(0)
+            complaint = errors.read().decode(errors="replace").strip()
+        if code == NO_CONNECTION:
+            raise DeployError(self._why(complaint))
+        return code, "".join(said), complaint
+
+    @contextlib.contextmanager
+    def stream(self, command: str) -> Iterator[IO[bytes]]:
+        """What a shell command there writes, as it comes.
+
+        Args:
+            command: for the device's shell, without anything in it that somebody gave.
+
+        Raises:
+            DeployError: there is no ssh, or no connection, or the command failed: at the end.
+        """
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(
+                self._words(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            ) as process,
+        ):
+            assert process.stdout is not None  # noqa: S101 - it was asked for
+            failed = None
+            try:
+                yield process.stdout
+            except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+                failed = error  # what came is cut off: the device says why
+            process.stdout.close()
+            code = process.wait()
+            errors.seek(0)
+            complaint = errors.read().decode(errors="replace").strip()
+        if code == NO_CONNECTION:
+            raise DeployError(self._why(complaint)) from failed
+        if code or failed is not None:
+            last = complaint.splitlines()[-1:] or [str(failed) if failed else f"exit code {code}"]
+            msg = f"{self.host}: {last[0].removeprefix('error: ')}"
+            raise DeployError(msg) from failed
+
+    def _words(self, command: str) -> list[str]:
         ssh = shutil.which("ssh")
         if ssh is None:
             msg = "ssh is not installed: apt-get install openssh-client"
@@ -74,27 +135,7 @@ class Remote:
         words = [ssh, *OPTIONS]
         words += ["-p", str(self.port)] if self.port is not None else []
         words += ["-F", str(self.config)] if self.config is not None else []
-        words += ["--", self.host, command]
-        said = []
-        with contextlib.ExitStack() as stack:
-            errors = stack.enter_context(tempfile.TemporaryFile())
-            if isinstance(stdin, bytes):
-                given = stack.enter_context(tempfile.TemporaryFile())
-                given.write(stdin)
-                given.seek(0)
-                stdin = given
-            process = stack.enter_context(
-                subprocess.Popen(words, stdin=stdin, stdout=subprocess.PIPE, stderr=errors)
-            )
-            for line in process.stdout or ():
-                said.append(line.decode(errors="replace"))
-                heard(said[-1].rstrip("\n"))
-            code = process.wait()
-            errors.seek(0)
-            complaint = errors.read().decode(errors="replace").strip()
-        if code == NO_CONNECTION:
-            raise DeployError(self._why(complaint))
-        return code, "".join(said), complaint
+        return [*words, "--", self.host, command]
 
     def _why(self, errors: str) -> str:
         if "Host key verification failed" in errors:
@@ -110,3 +151,8 @@ class Remote:
             )
         last = errors.splitlines()[-1] if errors else "ssh says nothing of why"
         return f"{self.host} can't be reached: {last}"
+
+
+def _give(pipe: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(data)

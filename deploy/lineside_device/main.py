@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lineside_device.backup import write_backup
 from lineside_device.errors import RefusedError
 from lineside_device.home import Home
 from lineside_device.install import KEEP, install
 from lineside_device.package import FILE, open_package
-from lineside_device.places import HOME, TRIAL_UNIT, UNIT
+from lineside_device.places import HOME, IDENTITY, STATE, TRIAL_UNIT, UNIT
 from lineside_device.system import System, run
 from lineside_device.trial import POLL_S, WAIT_S, Outcome, read_status, try_release
 
@@ -41,6 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     one = commands.add_parser("uninstall", help="remove everything, results too")
     one.add_argument("--yes", action="store_true", help="without it nothing is removed")
     one.add_argument("--keep", action="store_true", help="results, keys and passwords stay")
+    commands.add_parser("backup", help="all but the release, as a tar on standard output")
     commands.add_parser("trial", help="decide a switch that is not decided yet")
     told = parser.parse_args(words)
     home, system = Home(HOME), System()
@@ -53,6 +56,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 return _rollback(home, system)
         if told.command == "status":
             say(json.dumps(_status(home), indent=1))
+        elif told.command == "backup":
+            _backup(home, system)
         elif told.command == "trial":
             return _tried(_decide(home, system))
         elif told.yes:
@@ -149,6 +154,21 @@ def _rollback(home: Home, system: System) -> int:
     system.restart()
     say(f"{before[-1]} runs, and {current} no more")
     return 0
+
+
+def _backup(home: Home, system: System) -> None:
+    if home.current is None:
+        msg = "there is no station here: nothing to back up"
+        raise RefusedError(msg)
+    # A connection that is cut is an error as we write; it must not keep the agent from its work.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with system.standing_still():
+        write_backup(
+            sys.stdout.buffer,
+            release=home.release(home.current),
+            state=STATE,
+            identity=IDENTITY,
+        )
 
 
 def _status(home: Home) -> dict[str, Any]:

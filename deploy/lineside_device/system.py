@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import pwd
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from lineside_device.errors import RefusedError
@@ -44,10 +46,12 @@ class System:
             path.mkdir(parents=True, exist_ok=True)
             shutil.chown(path, USER, USER)
             path.chmod(0o700)
-        for path in IDENTITY.iterdir():  # put there before there was an account
-            if path.is_file() and not path.is_symlink():
-                shutil.chown(path, USER, USER)
-                path.chmod(0o600)
+        uid = pwd.getpwnam(USER).pw_uid
+        for folder in (STATE, IDENTITY):  # put there before there was an account
+            for path in folder.rglob("*"):
+                if not path.is_symlink() and path.stat().st_uid != uid:
+                    shutil.chown(path, USER, USER)
+                    path.chmod(0o700 if path.is_dir() else 0o600)
 
     def units(self) -> None:
         """Both units are links into the current release: a switch changes them, too."""
@@ -69,6 +73,18 @@ class System:
             self.reload()
             run("systemctl", "reset-failed", UNIT, check=False)
             run("systemctl", "--no-block", "restart", UNIT)
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The agent is stopped, and started again in the end, if it ran."""
+        ran = self.booted and run("systemctl", "is-active", UNIT, check=False).strip() == "active"
+        if ran:
+            run("systemctl", "stop", UNIT)
+        try:
+            yield
+        finally:
+            if ran:
+                run("systemctl", "--no-block", "start", UNIT)
 
     def last_word(self) -> str:
         """What systemd says of the agent, and what that said last."""

@@ -45,10 +45,12 @@ class SshServer:
     Args:
         folder: for its keys.
         layered: folders of this machine that whoever comes in finds as they are, and changes
-            without changing them: what is written there goes to `folder / "written"`.
+            without changing them: what is written there goes to `folder / "written"`. What is to
+            be found there is put there before it starts.
+        bound: a folder for each path below those: the very same files.
     """
 
-    def __init__(self, folder: Path, *layered: str) -> None:
+    def __init__(self, folder: Path, *layered: str, bound: dict[str, Path] | None = None) -> None:
         self._sshd = shutil.which("sshd", path="/usr/sbin") or program("sshd", "openssh-server")
         self.folder = folder
         folder.mkdir()
@@ -67,6 +69,8 @@ class SshServer:
             work.mkdir(parents=True)
             layers = f"lowerdir={path},upperdir={upper},workdir={work}"
             self._layers.append(f"mount -t overlay overlay -o {layers} {path}")
+        for path, real in (bound or {}).items():
+            self._layers.append(f"mkdir -p {path} && mount --bind {real} {path}")
         self.allow("key")
         self.know("host")
 

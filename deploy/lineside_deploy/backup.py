@@ -1,0 +1,212 @@
+"""`lineside deploy backup` and `restore`: a new device takes the place of a broken one.
+
+A backup is a tar, as the device writes it (`lineside_device.backup`), but for the identity: that is
+one file, `identity.age`, encrypted with a passphrase (age-encryption.org, scrypt), before anything
+of it is on this machine's disk.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Final
+
+from lineside.errors import DeployError, InputError, LinesideError
+from lineside.extras import require
+from lineside.files import fsync_folder, storage_error
+from lineside_deploy.push import STATION, check_device, push, read_info
+from lineside_deploy.remote import AS_ROOT, Remote
+from lineside_device.backup import SCHEMA
+from lineside_device.places import IDENTITY, STATE
+
+SEALED: Final = "identity.age"
+MAX_IDENTITY: Final = 10_000_000
+"""Bytes that keys and passwords may have."""
+
+NEW: Final = f"{STATE}.new"
+STAGE: Final = (
+    AS_ROOT
+    + f"""exec $as sh -c 'set -e; umask 077
+for there in {STATE} {IDENTITY}; do
+  [ -z "$(ls -A $there 2>/dev/null)" ] || {{
+    echo "$there holds a station already: uninstall it first" >&2; exit 3; }}
+done
+rm -rf {NEW}; mkdir -p {NEW}/state {NEW}/identity; tar -xf - -C {NEW} --no-same-owner'
+"""
+)
+FINISH: Final = (
+    AS_ROOT
+    + f"""exec $as sh -c 'set -e; umask 077
+tar -xf - -C {NEW} --no-same-owner; sync
+mkdir -p {STATE} {IDENTITY}; rmdir {STATE} {IDENTITY}
+mv {NEW}/identity {IDENTITY}; mv {NEW}/state {STATE}; rmdir {NEW}; sync'
+"""
+)
+
+
+def backup(remote: Remote, out: Path | None, passphrase: str) -> Path:
+    """Copy all that a station is, besides its release; the agent stands still meanwhile.
+
+    Args:
+        remote: the device.
+        out: the file; None: named after the station and the time, here.
+        passphrase: encrypts its keys.
+
+    Returns:
+        The file.
+
+    Raises:
+        DeployError: the device can't be reached, or is no station.
+        StorageError: the disk is full or can't be written.
+    """
+    folder = (out.parent if out else Path()).absolute()
+    try:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".backup-")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                with remote.stream(STATION + "backup") as stream:
+                    told = _seal(stream, file, passphrase)
+                file.flush()
+                os.fsync(file.fileno())
+            stamp = told["made"].replace(":", "").replace("-", "")
+            out = out or folder / f"{told['site']}-{told['station']}-{stamp}.backup"
+            part.replace(out)
+            fsync_folder(folder)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        if isinstance(error, LinesideError):
+            raise
+        raise storage_error(error, out or folder) from error
+    return out
+
+
+def _seal(stream: IO[bytes], out: IO[bytes], passphrase: str) -> dict[str, Any]:
+    """Copy a tar, with one encrypted file in place of the identity; what it says of itself."""
+    keys = io.BytesIO()
+    told: dict[str, Any] = {}
+    with (
+        tarfile.open(fileobj=stream, mode="r|gz") as given,
+        tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as kept,
+        tarfile.open(fileobj=keys, mode="w") as identity,
+    ):
+        for entry in given:
+            data = given.extractfile(entry)
+            if entry.name == "backup.json" and data is not None:
+                content = data.read(MAX_IDENTITY)
+                told = json.loads(content)
+                data = io.BytesIO(content)
+            to = identity if entry.name.startswith("identity/") else kept
+            to.addfile(entry, data)
+        identity.close()
+        sealed = require("pyrage", extra="deploy").passphrase.encrypt(keys.getvalue(), passphrase)
+        record = tarfile.TarInfo(SEALED)
+        record.size, record.mode = len(sealed), 0o600
+        kept.addfile(record, io.BytesIO(sealed))
+    if told.get("schema") != SCHEMA:
+        msg = f"{SCHEMA} is expected from the device, got {told.get('schema')!r}"
+        raise ValueError(msg)
+    return told
+
+
+def restore(
+    path: Path, package: Path, remote: Remote, passphrase: str, say: Callable[[str], None]
+) -> None:
+    """Make a new device the station that a backup is of.
+
+    Its results that were not sent yet are sent, its keys are the old ones, and its sequence goes
+    on in a new boot.
+
+    Args:
+        path: of the backup.
+        package: of the same station, for the new device.
+        remote: the new device.
+        passphrase: of the backup.
+        say: tells a person.
+
+    Raises:
+        InputError: it is no backup, of another station than the package, or the passphrase is
+            wrong.
+        DeployError: the device can't be reached, is not one that the package is for, or is a
+            station already; or the release did not prove itself.
+    """
+    told, sealed = read_backup(path)
+    info = read_info(package)
+    names = [f"{one['site']}/{one['station']}" for one in (told, info)]
+    if names[0] != names[1]:
+        msg = f"{path} is of {names[0]}, and {package} of {names[1]}"
+        raise InputError(msg)
+    pyrage = require("pyrage", extra="deploy")
+    try:
+        identity = pyrage.passphrase.decrypt(sealed, passphrase)
+    except pyrage.DecryptError as error:
+        msg = f"{path}: the passphrase is wrong"
+        raise InputError(msg) from error
+    check_device(remote, info, package.stat().st_size + path.stat().st_size)
+    put_back(path, identity, remote)
+    say(f"{names[0]} as it was at {told['made']} is on {remote.host}")
+    push(package, remote, say)
+
+
+def put_back(path: Path, identity: bytes, remote: Remote) -> None:
+    """Put the state and the keys of a backup onto a device that is no station yet.
+
+    Cut at any point, it is done again: what the agent reads is there whole or not at all.
+
+    Args:
+        path: of the backup.
+        identity: decrypted, a tar; it is on no disk of this machine.
+        remote: the new device.
+
+    Raises:
+        DeployError: the device can't be reached or written, or is a station already.
+    """
+    with tempfile.TemporaryFile() as state:
+        with tarfile.open(path) as given, tarfile.open(fileobj=state, mode="w") as kept:
+            for entry in given:
+                if entry.isfile() and entry.name.startswith("state/"):
+                    kept.addfile(entry, given.extractfile(entry))
+        state.seek(0)
+        _put(remote, STAGE, state)
+    _put(remote, FINISH, identity)
+
+
+def read_backup(path: Path) -> tuple[dict[str, Any], bytes]:
+    """What a backup says of itself, and its identity as it is encrypted.
+
+    Raises:
+        InputError: it is no backup.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            found = json.loads(_member(archive, "backup.json"))
+            identity = _member(archive, SEALED)
+        known = found["schema"] == SCHEMA
+    except (OSError, LookupError, TypeError, ValueError, tarfile.TarError) as error:
+        msg = f"{path} is no backup: a file written by 'lineside deploy backup' is expected"
+        raise InputError(msg) from error
+    if not known:
+        msg = f"{path} is no backup that this version knows: {SCHEMA} is expected in it"
+        raise InputError(msg)
+    return found, identity
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    data = archive.extractfile(name)
+    if data is None:
+        raise LookupError(name)
+    return data.read(MAX_IDENTITY)
+
+
+def _put(remote: Remote, command: str, data: IO[bytes] | bytes) -> None:
+    code, said, errors = remote.run(command, stdin=data)
+    if code:
+        last = (errors or said).splitlines() or [f"exit code {code}"]
+        msg = f"{remote.host}: {last[-1]}"
+        raise DeployError(msg)
