@@ -36,7 +36,8 @@ from lineside.runtime.feed import make_feed
 from lineside.runtime.golden import golden_frame
 from lineside_convert.compatibility import Checked, Place, Question, check
 from tests.e2e.environments import build_wheel, material, say
-from tests.support.arm64 import CPUINFO, mirror
+from tests.support.arm64 import CPUINFO
+from tests.support.debian import mirror
 from tests.support.command import lineside
 
 HERE: Final = ROOT / "build" / "arm64"

@@ -19,6 +19,7 @@ from lineside_deploy.plant.command import broker, station, user
 from lineside_deploy.remote import Remote
 from lineside_deploy.targets import TARGETS
 from lineside_deploy.unit import render_unit
+from lineside_device.trial import WAIT_S
 
 
 @click.group()
@@ -99,14 +100,24 @@ def deb(package: Path, out: Path | None) -> None:
 @deploy.command(epilog="Example:  lineside deploy push pi@press4.local press4-rpi-trixie-….tar")
 @over_ssh
 @click.argument("package", type=click.Path(path_type=Path, dir_okay=False))
-def push(host: str, package: Path, port: int | None, ssh_config: Path | None) -> None:
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(10, 3600),
+    default=WAIT_S,
+    show_default=True,
+    help="Seconds that the new release has to prove itself.",
+)
+def push(
+    host: str, package: Path, port: int | None, ssh_config: Path | None, wait_s: float
+) -> None:
     """Install PACKAGE on a device over SSH, beside what runs there.
 
     The device is looked at before anything is sent. Its new release must come online with its
-    models within three minutes, or the release before runs again and this command exits with 1. A
-    connection that is cut at any point leaves a station that runs.
+    models in time, or the release before runs again and this command exits with 1. A connection
+    that is cut at any point leaves a station that runs.
     """
-    pushing.push(package, Remote(host, port, ssh_config), click.echo)
+    pushing.push(package, Remote(host, port, ssh_config), click.echo, wait_s)
 
 
 @deploy.command(epilog="Example:  lineside deploy rollback pi@press4.local")

@@ -24,16 +24,23 @@ from lineside_device.errors import RefusedError
 from lineside_device.host import check_host
 from lineside_device.package import FILE, SCHEMA
 from lineside_device.places import HOME
+from lineside_device.trial import WAIT_S
 
 RECEIVE: Final = (
     AS_ROOT + "set -e; new=$($as mktemp -d /var/tmp/lineside-XXXXXX); trap '$as rm -rf \"$new\"' "
-    'EXIT; $as tar -xf - -C "$new" --no-same-owner; $as "$new/install.sh"'
+    'EXIT; $as tar -xf - -C "$new" --no-same-owner; $as "$new/install.sh" --wait '
 )
 STATION: Final = AS_ROOT + f"exec $as /usr/bin/python3 -IB {HOME}/current/device "
 
 
-def push(package: Path, remote: Remote, say: Callable[[str], None]) -> None:
+def push(package: Path, remote: Remote, say: Callable[[str], None], wait_s: float = WAIT_S) -> None:
     """Install a package on a device.
+
+    Args:
+        package: written by `lineside deploy pack`.
+        remote: the device.
+        say: tells a person.
+        wait_s: seconds that the new release has to prove itself.
 
     Raises:
         InputError: it is no package.
@@ -45,7 +52,7 @@ def push(package: Path, remote: Remote, say: Callable[[str], None]) -> None:
     check_device(remote, info, size)
     say(f"sending {size / 1e6:.0f} MB to {remote.host}")
     with package.open("rb") as data:
-        code, said, errors = remote.run(RECEIVE, stdin=data, heard=say)
+        code, said, errors = remote.run(f"{RECEIVE}{wait_s:.0f}", stdin=data, heard=say)
     if code:
         last = [*said.splitlines()[-1:], *errors.splitlines()[-1:]] or ["it says nothing of why"]
         msg = f"{remote.host}: {last[-1].removeprefix('error: ')}"

@@ -7,7 +7,6 @@ it says of times means nothing.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.debian import unpack
 from tests.support.program import program
 
 PACKAGES: Final = (
@@ -67,14 +67,7 @@ class Machine:
     ) -> None:
         _need_root_and_binfmt()
         self.root = root
-        command = [program("mmdebstrap", "mmdebstrap"), "--quiet", "--architectures=arm64"]
-        command += ["--variant=extract", f"--include={','.join(packages)}"]
-        command += [suite, str(root), f"deb {mirror()} {suite} main"]
-        subprocess.run(command, check=True, timeout=300)
-        # Nothing was run while it was made: these would be there otherwise.
-        for name in ("passwd", "group"):
-            shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
-            (root / "etc" / {"passwd": "shadow", "group": "gshadow"}[name]).touch()
+        unpack(root, "arm64", suite, packages)
         cpus = root / ".sys/devices/system/cpu"
         cpus.mkdir(parents=True)
         for name in ("possible", "present"):
@@ -93,16 +86,6 @@ class Machine:
             timeout=timeout,
             check=False,
         )
-
-
-def mirror() -> str:
-    """The Debian mirror that this machine's apt is set up with."""
-    command = [program("apt-get", "apt"), "indextargets", "--format", "$(REPO_URI)"]
-    command += ["Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    if not done.stdout.strip():
-        pytest.skip("this machine's apt knows no Debian mirror")
-    return done.stdout.splitlines()[0]
 
 
 def _need_root_and_binfmt() -> None:

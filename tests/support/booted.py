@@ -76,6 +76,60 @@ Host device
 """
 
 
+def configure(root: Path, folder: Path, files: dict[str, str], enabled: dict[str, str]) -> None:
+    """What the installation of packages would have done, and an SSH server that lets one key in.
+
+    Args:
+        root: of the machine.
+        folder: gets the keys: `key` of who may come in, `host` of the machine.
+        files: below the root, and what is in them.
+        enabled: units, and the files that they are links to.
+    """
+    with (root / "etc/passwd").open("a") as file:
+        file.write("sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n")
+        file.write("messagebus:x:106:106::/nonexistent:/usr/sbin/nologin\n")
+    with (root / "etc/group").open("a") as file:
+        file.write("messagebus:x:106:\n")
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    for name, target in enabled.items():
+        (wants / name).symlink_to(target)
+    for name in ("key", "host"):
+        words = ["-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run([program("ssh-keygen", "openssh-client"), *words], check=True)
+    shutil.copy(folder / "host", root / "etc/ssh/host")
+    shutil.copy(folder / "key.pub", root / "etc/ssh/allowed")
+
+
+def let_in(folder: Path, port: int) -> Path:
+    """A configuration of ssh in which the machine is called `device`.
+
+    Args:
+        folder: that `configure` was given.
+        port: of its SSH server, on this machine's loopback interface.
+    """
+    config = folder / "ssh"
+    config.write_text(CLIENT.format(port=port, folder=folder))
+    host = (folder / "host.pub").read_text()
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {host}")
+    return config
+
+
+def run_there(config: Path, command: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """A shell command on the machine that a configuration of ssh calls `device`; it may fail."""
+    words = ["-F", str(config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+    return subprocess.run(
+        [program("ssh", "openssh-client"), *words, "device", command],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 class Image:
     """A disk, a kernel and what starts it.
 
@@ -94,7 +148,7 @@ class Image:
         (self.kernel,) = root.glob("boot/vmlinuz-*")
         version = self.kernel.name.removeprefix("vmlinuz-")
         subprocess.run(["depmod", "-b", str(root), version], check=True)
-        self._configure(root)
+        configure(root, folder, FILES, ENABLED)
         prepare(machine)
         self._make_initrd(root, version)
         self.kernel = shutil.copy(self.kernel, folder / "kernel")
@@ -107,25 +161,6 @@ class Image:
         words = ["-q", "-F", "-E", lazy, "-d", str(root), str(self.disk)]
         subprocess.run(["mkfs.ext4", *words], check=True)
         shutil.rmtree(root)
-
-    def _configure(self, root: Path) -> None:
-        with (root / "etc/passwd").open("a") as file:
-            file.write("sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n")
-            file.write("messagebus:x:106:106::/nonexistent:/usr/sbin/nologin\n")
-        with (root / "etc/group").open("a") as file:
-            file.write("messagebus:x:106:\n")
-        for name, text in FILES.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
-        wants = root / "etc/systemd/system/multi-user.target.wants"
-        wants.mkdir(parents=True, exist_ok=True)
-        for name, target in ENABLED.items():
-            (wants / name).symlink_to(target)
-        for name in ("key", "host"):
-            words = ["-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
-            subprocess.run([program("ssh-keygen", "openssh-client"), *words], check=True)
-        shutil.copy(self.folder / "host", root / "etc/ssh/host")
-        shutil.copy(self.folder / "key.pub", root / "etc/ssh/allowed")
 
     def _make_initrd(self, root: Path, version: str) -> None:
         start = self.folder / "initrd"
@@ -170,9 +205,7 @@ class Booted:
 
     def __enter__(self) -> Self:
         folder = self._image.folder
-        self.config.write_text(CLIENT.format(port=self.port, folder=folder))
-        host = (folder / "host.pub").read_text()
-        (folder / "known").write_text(f"[127.0.0.1]:{self.port} {host}")
+        let_in(folder, self.port)
         drive = f"if=none,id=disk,file={self._image.disk},format=raw,cache=unsafe"
         forward = f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"
         command = [program("qemu-system-aarch64", "qemu-system-arm"), "-M", "virt"]
@@ -198,14 +231,7 @@ class Booted:
 
     def run(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """A shell command there, as root; it may fail."""
-        words = ["-F", str(self.config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
-        return subprocess.run(
-            [program("ssh", "openssh-client"), *words, "device", command],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return run_there(self.config, command, timeout)
 
     def console(self) -> str:
         """What it said last on its console."""
