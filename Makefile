@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto faketime emulation sshd boot-test faults faults-results faults-cameras docs requirements \
+  mosquitto faketime emulation sshd contained boot-test faults \
+  faults-results faults-cameras faults-pushes docs requirements \
   bench-seeds bench-parity bench-rescue bench-auto arm64 fuzz clean
 
 help:
@@ -36,7 +37,7 @@ test: pytest
 	$(MAKE) -j 2 --output-sync=line test-tflite-runtime test-device
 
 # Three at a time: most of them wait for processes that they have started.
-pytest: setup mosquitto faketime emulation sshd
+pytest: setup mosquitto faketime emulation sshd contained
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # The engines' tests again, with the old runtime and the numpy that it wants, and what the converter
@@ -85,6 +86,14 @@ sshd:
 	    openssh-server openssh-client; } || \
 	  echo "openssh-server is not installed: nothing is pushed in the tests"
 
+# What boots a machine within this one, with systemd: without it nothing is pushed onto one.
+contained:
+	@command -v systemd-nspawn >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    systemd-container; } || \
+	  echo "systemd-container is not installed: nothing is pushed onto a machine that has booted"
+
 # A machine that boots, under qemu: the first verdict after power-on, an agent that stands still.
 # Five minutes; only root can make its disk.
 boot-test: setup mosquitto emulation
@@ -105,6 +114,10 @@ faults-results: setup mosquitto faketime
 # An hour, with the pictures of ../shared.
 faults-cameras: setup mosquitto
 	$(BIN)/python tests/faults/cameras_long.py $(CAMERAS)
+
+# An hour; only root can boot a machine. BUNDLE is any bundle: lineside demo makes one.
+faults-pushes: setup mosquitto contained
+	$(BIN)/python tests/faults/pushes_long.py --bundle $(BUNDLE) $(PUSHES)
 
 docs: setup
 	$(BIN)/python docs/generate.py

@@ -37,8 +37,8 @@ from lineside.runtime.golden import golden_frame
 from lineside_convert.compatibility import Checked, Place, Question, check
 from tests.e2e.environments import build_wheel, material, say
 from tests.support.arm64 import CPUINFO
-from tests.support.debian import mirror
 from tests.support.command import lineside
+from tests.support.debian import mirror
 
 HERE: Final = ROOT / "build" / "arm64"
 SYSTEM: Final = HERE / "root"

@@ -10,6 +10,7 @@ import click
 from lineside.settings import read_settings
 from lineside_deploy import backup as backups
 from lineside_deploy import push as pushing
+from lineside_deploy.card import write_card
 from lineside_deploy.deb import make_deb
 from lineside_deploy.fleet.command import status
 from lineside_deploy.options import over_ssh
@@ -95,6 +96,28 @@ def deb(package: Path, out: Path | None) -> None:
     path = make_deb(package, out)
     click.echo(f"Package: {path} ({path.stat().st_size / 1e6:.0f} MB)")
     click.echo(f"On the device:  sudo apt install ./{path.name}")
+
+
+@deploy.command(
+    epilog="Example:  lineside deploy card /media/ann/bootfs press4-rpi-trixie-….tar "
+    "--identity press4.pem"
+)
+@click.argument("bootfs", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("package", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The station's key and certificate: 'lineside deploy station new NAME --out FILE'.",
+)
+def card(bootfs: Path, package: Path, identity: Path | None) -> None:
+    """Put PACKAGE onto the boot partition of a card with Raspberry Pi OS.
+
+    BOOTFS is where it is mounted. Flash the card with Raspberry Pi Imager first, with account and
+    network as it asks for them. At its first start the Pi installs the package and is a station;
+    lineside.log on the same partition says how that went.
+    """
+    write_card(bootfs, package, identity, click.echo)
+    click.echo("Unmount it, put it into the Pi, and switch it on.")
 
 
 @deploy.command(epilog="Example:  lineside deploy push pi@press4.local press4-rpi-trixie-….tar")

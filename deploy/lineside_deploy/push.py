@@ -26,10 +26,16 @@ from lineside_device.package import FILE, SCHEMA
 from lineside_device.places import HOME
 from lineside_device.trial import WAIT_S
 
+NEW: Final = "/var/tmp/lineside-push"  # noqa: S108 - root makes it, for itself alone
 RECEIVE: Final = (
-    AS_ROOT + "set -e; new=$($as mktemp -d /var/tmp/lineside-XXXXXX); trap '$as rm -rf \"$new\"' "
-    'EXIT; $as tar -xf - -C "$new" --no-same-owner; $as "$new/install.sh" --wait '
+    AS_ROOT
+    + f"""exec $as sh -c 'set -e; exec 9>/run/lock/lineside-push
+flock -n 9 || {{ echo "another push is under way here: wait for its end" >&2; exit 3; }}
+rm -rf {NEW}; trap "rm -rf {NEW}" EXIT; mkdir -m 700 {NEW}
+tar -xf - -C {NEW} --no-same-owner; {NEW}/install.sh --wait "$0"' """
 )
+"""Followed by the seconds to wait. What a push that was killed has left, the next one removes."""
+
 STATION: Final = AS_ROOT + f"exec $as /usr/bin/python3 -IB {HOME}/current/device "
 
 

@@ -38,6 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
     one = commands.add_parser("install", help="make a release of an unpacked package, and try it")
     one.add_argument("folder", type=Path)
     one.add_argument("--wait", type=float, default=WAIT_S, help="seconds to prove itself")
+    one.add_argument("--later", action="store_true", help="start it with the system, not now")
     commands.add_parser("rollback", help="go back to the release before")
     commands.add_parser("status", help="what runs, as JSON")
     one = commands.add_parser("uninstall", help="remove everything, results too")
@@ -50,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if told.command == "install":
             with home.alone():
-                return _install(told.folder.resolve(), home, system, told.wait)
+                return _install(told.folder.resolve(), home, system, told.wait, later=told.later)
         if told.command == "rollback":
             with home.alone():
                 return _rollback(home, system)
@@ -71,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _install(folder: Path, home: Home, system: System, wait_s: float) -> int:
+def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: bool) -> int:
     package = open_package(folder)
     if home.trial is not None and system.booted:
         say("a release is being tried: waiting until that is decided")
@@ -85,8 +86,8 @@ def _install(folder: Path, home: Home, system: System, wait_s: float) -> int:
     (home.folder / OUTCOME).unlink(missing_ok=True)
     home.try_out(package.release, wait_s)
     system.units()
-    if not system.booted:
-        say("systemd does not run here: the release starts, and is tried, when it does")
+    if later or not system.booted:
+        say("the release starts, and is tried, when the system starts next")
         return 0
     system.restart()
     say("waiting for its first status")

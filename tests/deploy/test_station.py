@@ -2,113 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lineside.messages import Result, Status
+from lineside.messages import Status
 from tests.support.broker import wait_for
 from tests.support.bundles import edit_manifest
 from tests.support.command import lineside
 from tests.support.contained import Contained
-from tests.support.line import plain_pictures
-from tests.support.listener import Listener
-from tests.support.plant import PlantBroker
+from tests.support.stationed import Plant, plant_with_machine
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.broker]
-
-PICTURES = "var/lib/lineside/line"
-CONFIGURATION = """
-health_s = 1
-[station]
-site = "ulm"
-name = "press4"
-[mqtt]
-url = "mqtts://127.0.0.1:{port}"
-ca_file = "{ca}"
-cert_file = "station.pem"
-key_file = "station.pem"
-[[model]]
-name = "cells"
-bundle = "{bundle}"
-[[camera]]
-name = "top"
-source = "line:/{pictures}"
-rate = 5.0
-"""
-
-
-@dataclass
-class Plant:
-    """A broker, somebody who hears everything, and a machine that is to be a station."""
-
-    folder: Path
-    broker: PlantBroker
-    listener: Listener
-    machine: Contained
-    bundle: Path
-
-    def pack(self, name: str, bundle: Path | None = None, more: str = "") -> Path:
-        """A package for the machine."""
-        config = self.folder / f"{name}.toml"
-        told = {"port": self.broker.port, "ca": self.broker.folder / "authority/ca.pem"}
-        config.write_text(
-            CONFIGURATION.format(**told, bundle=bundle or self.bundle, pictures=PICTURES) + more
-        )
-        out = self.folder / f"{name}.tar"
-        target = ("--target", "debian-amd64", "--out", out)
-        lineside("deploy", "pack", "--config", config, *target)
-        return out
-
-    def push(self, package: Path, *words: object, ok: bool = True) -> tuple[str, str]:
-        """What the person sees, and what the error is."""
-        told = ("--ssh-config", self.machine.config, "device", package, *words)
-        done = lineside("deploy", "push", *told, ok=ok)
-        return done.stdout, done.stderr
-
-    def status(self) -> dict[str, Any]:
-        """What the station says of itself."""
-        said = self.machine.run("/usr/bin/python3 -IB /opt/lineside/current/device status")
-        found: dict[str, Any] = json.loads(said.stdout)
-        return found
-
-    @property
-    def boot(self) -> str:
-        """The agent's, once the broker has its status; empty: not yet."""
-        return str((self.status()["status"] or {"boot": ""})["boot"])
-
-    def publishes(self, not_boot: str = "") -> None:
-        """Wait until the agent that runs has given another result.
-
-        Args:
-            not_boot: of an agent that may run yet, and is to end.
-        """
-        heard = len(self.listener.of(Result))
-
-        def heard_of_it() -> bool:
-            boot = self.boot
-            found = self.listener.of(Result)[heard:]
-            return boot != not_boot and any(one.boot == boot for one in found)
-
-        wait_for(heard_of_it, what=self.status)
 
 
 @pytest.fixture(scope="module")
 def plant(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    folder = tmp_path_factory.mktemp("station")
-    machine = Contained(folder / "machine")
-    plain_pictures(machine.root / PICTURES, 3)
-    with PlantBroker(folder / "plant") as broker:
-        observer = broker.settings(broker.user("observer"))
-        with Listener(observer) as listener, machine:
-            told = ("--ssh-config", machine.config, "ulm/press4", "device")
-            broker.command("station", "new", *told)
-            yield Plant(folder, broker, listener, machine, bundle_folder)
+    with plant_with_machine(tmp_path_factory.mktemp("station"), bundle_folder) as plant:
+        yield plant
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +47,13 @@ def test_again_changes_nothing(plant: Plant, first: Path) -> None:
     said, _ = plant.push(first)
     assert said.splitlines()[-1] == f"release {before} is the current one"
     assert plant.boot == boot
+
+
+def test_two_pushes_at_once(plant: Plant, first: Path) -> None:
+    plant.machine.run("flock /run/lock/lineside-push sleep 20 >/dev/null 2>&1 &")
+    _, error = plant.push(first, ok=False)
+    assert error == "error: device: another push is under way here: wait for its end\n"
+    plant.machine.run("pkill sleep")
 
 
 def test_a_release_with_a_bundle_that_fails_gives_way(
@@ -188,3 +109,29 @@ def test_after_a_power_cut_it_is_there_again(plant: Plant, first: Path) -> None:
     wait_for(lambda: plant.listener.of(Status)[-1].state == "offline")  # its last will
     plant.machine.switch_on()
     plant.publishes(not_boot=boot)
+
+
+def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
+    words = plant.folder / "passphrase"
+    words.write_text("correct horse battery\n")
+    backup = plant.folder / "press4.backup"
+    boot = plant.boot
+    told = ("--ssh-config", plant.machine.config, "device", "--passphrase-file", words)
+    lineside("deploy", "backup", *told, "--out", backup)
+    plant.publishes(not_boot=boot)  # it was stopped, and started again
+    old = plant.boot
+    plant.machine.pull_the_plug()
+    plant.machine = Contained(plant.folder / "new")
+    with plant.machine as machine:
+        told = ("--ssh-config", machine.config, "device", "--passphrase-file", words)
+        done = lineside("deploy", "restore", backup, first, *told)
+        assert done.stdout.splitlines()[-1].endswith(" is good: online, with all its models")
+        plant.publishes()
+        kept = {entry["boot"] for entry in plant.status()["status"]["ledger"]}
+        assert plant.boot != boot
+        assert boot in kept  # what the old machine had can still be asked for
+        assert old not in kept  # but what it gave after its backup can't
+        done = lineside("deploy", "restore", backup, first, *told, ok=False)
+        assert done.stderr == (
+            "error: device: /var/lib/lineside holds a station already: uninstall it first\n"
+        )

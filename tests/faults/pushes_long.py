@@ -1,0 +1,90 @@
+"""Pushes cut at random points: `make faults-pushes`. Two hundred take an hour.
+
+    python tests/faults/pushes_long.py [--times 200] [--seed 0] [--bundle FOLDER]
+
+A machine with systemd that runs a release, on a file system that can be filled; every push brings
+another release. After each cut it must run a complete release, the one before or the new one, and
+publish. Root is needed. Exits with 1 on any violation; a run in full writes docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import click
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from bench.page import write_section
+from tests.faults.pushes import KINDS, Cut, Pushing
+from tests.support.stationed import plant_with_machine
+
+FULL: Final = 200
+DISK: Final = "3G"
+
+
+def main() -> None:
+    """Push, cut, judge."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=FULL)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundle", type=Path, required=True, help="any bundle")
+    asked = parser.parse_args()
+    cuts: list[Cut] = []
+    with tempfile.TemporaryDirectory(prefix="lineside-pushes-") as folder:
+        disk = Path(folder) / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=755", "tmpfs", str(disk)]
+        subprocess.run(mount, check=True)
+        try:
+            with plant_with_machine(disk, asked.bundle.resolve()) as plant:
+                package = plant.pack("first")
+                plant.push(package)
+                pushing = Pushing(plant, package, disk, asked.seed)
+                longest = pushing.whole()
+                click.echo(f"a whole push takes {longest:.1f} s")
+                for number in range(asked.times):
+                    cut = pushing.cut(KINDS[number % len(KINDS)], 1.1 * longest)
+                    cuts.append(cut)
+                    ends = "killed" if cut.rc is None else f"exit code {cut.rc}"
+                    runs = cut.wrong or f"the {'new' if cut.new else 'old'} release runs"
+                    now = time.strftime("%H:%M:%S")
+                    click.echo(f"{now} {number + 1} {cut.kind} at {cut.at_s:.1f} s, {ends}: {runs}")
+        finally:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    body = table(cuts, longest)
+    click.echo(body)
+    wrong = [cut for cut in cuts if cut.wrong]
+    if asked.times >= FULL:
+        command = f"python tests/faults/pushes_long.py --seed {asked.seed}"
+        write_section("pushes", "Pushes that are cut", command, body)
+    sys.exit(1 if wrong else 0)
+
+
+def table(cuts: list[Cut], longest: float) -> str:
+    """What happened, as markdown."""
+    lines = [
+        f"A whole push took {longest:.1f} s. Each was cut within {1.1 * longest:.1f} s, at random;",
+        "afterwards the station published from:",
+        "",
+        "| cut | times | the release before | the new one | neither |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for kind in KINDS:
+        mine = [cut for cut in cuts if cut.kind == kind]
+        found = Counter("neither" if cut.wrong else "new" if cut.new else "old" for cut in mine)
+        lines.append(
+            f"| {kind} | {len(mine)} | {found['old']} | {found['new']} | {found['neither']} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

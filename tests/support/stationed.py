@@ -1,0 +1,106 @@
+"""A plant with a machine that is to be a station: a broker with mTLS, a listener, systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lineside.messages import Result
+from tests.support.broker import wait_for
+from tests.support.command import lineside
+from tests.support.contained import Contained
+from tests.support.line import plain_pictures
+from tests.support.listener import Listener
+from tests.support.plant import PlantBroker
+
+PICTURES: Final = "var/lib/lineside/line"
+CONFIGURATION: Final = """
+health_s = 1
+[station]
+site = "ulm"
+name = "press4"
+[mqtt]
+url = "mqtts://127.0.0.1:{port}"
+ca_file = "{ca}"
+cert_file = "station.pem"
+key_file = "station.pem"
+[[model]]
+name = "cells"
+bundle = "{bundle}"
+[[camera]]
+name = "top"
+source = "line:/{pictures}"
+rate = 5.0
+"""
+
+
+@dataclass
+class Plant:
+    """A broker, somebody who hears everything, and a machine that is to be a station."""
+
+    folder: Path
+    broker: PlantBroker
+    listener: Listener
+    machine: Contained
+    bundle: Path
+
+    def pack(self, name: str, bundle: Path | None = None, more: str = "") -> Path:
+        """A package for the machine."""
+        config = self.folder / f"{name}.toml"
+        told = {"port": self.broker.port, "ca": self.broker.folder / "authority/ca.pem"}
+        config.write_text(
+            CONFIGURATION.format(**told, bundle=bundle or self.bundle, pictures=PICTURES) + more
+        )
+        out = self.folder / f"{name}.tar"
+        target = ("--target", "debian-amd64", "--out", out)
+        lineside("deploy", "pack", "--config", config, *target)
+        return out
+
+    def push(self, package: Path, *words: object, ok: bool = True) -> tuple[str, str]:
+        """What the person sees, and what the error is."""
+        told = ("--ssh-config", self.machine.config, "device", package, *words)
+        done = lineside("deploy", "push", *told, ok=ok)
+        return done.stdout, done.stderr
+
+    def status(self) -> dict[str, Any]:
+        """What the station says of itself."""
+        said = self.machine.run("/usr/bin/python3 -IB /opt/lineside/current/device status")
+        found: dict[str, Any] = json.loads(said.stdout)
+        return found
+
+    @property
+    def boot(self) -> str:
+        """The agent's, once the broker has its status; empty: not yet."""
+        return str((self.status()["status"] or {"boot": ""})["boot"])
+
+    def publishes(self, not_boot: str = "") -> None:
+        """Wait until the agent that runs has given another result.
+
+        Args:
+            not_boot: of an agent that may run yet, and is to end.
+        """
+        heard = len(self.listener.of(Result))
+
+        def heard_of_it() -> bool:
+            boot = self.boot
+            found = self.listener.of(Result)[heard:]
+            return boot != not_boot and any(one.boot == boot for one in found)
+
+        wait_for(heard_of_it, what=self.status)
+
+
+@contextlib.contextmanager
+def plant_with_machine(folder: Path, bundle: Path) -> Iterator[Plant]:
+    """The machine is empty, but for a virtual line and the identity of ulm/press4."""
+    machine = Contained(folder / "machine")
+    plain_pictures(machine.root / PICTURES, 3)
+    with PlantBroker(folder / "plant") as broker:
+        observer = broker.settings(broker.user("observer"))
+        with Listener(observer) as listener, machine:
+            told = ("--ssh-config", machine.config, "ulm/press4", "device")
+            broker.command("station", "new", *told)
+            yield Plant(folder, broker, listener, machine, bundle)
