@@ -55,7 +55,9 @@ def push(package: Path, remote: Remote, say: Callable[[str], None], wait_s: floa
     """
     info = read_info(package)
     size = package.stat().st_size
-    check_device(remote, info, size)
+    found = check_device(remote, info, size)
+    if found.get("power_mode") is not None:
+        say(f"nvpmodel {found['power_mode']}: latencies are those of this power mode")
     say(f"sending {size / 1e6:.0f} MB to {remote.host}")
     with package.open("rb") as data:
         code, said, errors = remote.run(f"{RECEIVE}{wait_s:.0f}", stdin=data, heard=say)
@@ -114,8 +116,11 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
     return member.read()
 
 
-def check_device(remote: Remote, info: dict[str, Any], size: int) -> None:
+def check_device(remote: Remote, info: dict[str, Any], size: int) -> dict[str, Any]:
     """Refuse a machine that a package is not for, before it is sent there.
+
+    Returns:
+        What the machine is (`lineside_device.facts`).
 
     Raises:
         DeployError: naming the machine and the reason.
@@ -123,7 +128,7 @@ def check_device(remote: Remote, info: dict[str, Any], size: int) -> None:
     script = Path(facts.__file__).read_bytes()
     code, said, errors = remote.run("exec python3 -IB -", stdin=script)
     try:
-        found = json.loads(said)
+        found: dict[str, Any] = json.loads(said)
         check_host(found, info, size, booted=True)
     except RefusedError as error:
         msg = f"{remote.host}: {error}"
@@ -138,3 +143,4 @@ def check_device(remote: Remote, info: dict[str, Any], size: int) -> None:
             f"allow it, or push to root@{remote.host.rpartition('@')[2]}"
         )
         raise DeployError(msg)
+    return found

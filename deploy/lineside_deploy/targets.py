@@ -41,8 +41,8 @@ TARGETS: Final = {
         Target("rpi-trixie", "Raspberry Pi OS 13, 64 bit", "3.13", "aarch64", 41),
         Target("rpi-bookworm", "Raspberry Pi OS 12, 64 bit", "3.11", "aarch64", 36),
         Target("jetson-jp6", "Jetson, JetPack 6", "3.10", "aarch64", 35),
-        Target("debian-arm64", "Debian 12 or later, arm64", "3.11", "aarch64", 36),
-        Target("debian-amd64", "Debian 12 or later, amd64", "3.11", "x86_64", 36),
+        Target("debian-arm64", "Debian 12, arm64", "3.11", "aarch64", 36),
+        Target("debian-amd64", "Debian 12, amd64", "3.11", "x86_64", 36),
     )
 }
 """By name."""

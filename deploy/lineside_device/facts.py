@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import struct
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 HOME = "/opt/lineside"
+TEGRA = "/etc/nv_tegra_release"
+POWER = "/var/lib/nvpmodel/status"
 
 
 def facts(home: str = HOME) -> dict[str, Any]:
@@ -40,7 +43,19 @@ def facts(home: str = HOME) -> dict[str, Any]:
         "home": home,
         "writable": not os.statvfs(folder).f_flag & os.ST_RDONLY,
         "free": shutil.disk_usage(folder).free,
+        # Of a Jetson: the major version of its Linux for Tegra (36 is JetPack 6), and nvpmodel's.
+        "l4t": number_in(TEGRA, r"# R(\d+)"),
+        "power_mode": number_in(POWER, r"pmode:(\d+)"),
     }
+
+
+def number_in(path: str, pattern: str) -> int | None:
+    """The number that a pattern finds in a file; None: no such file, or not in it."""
+    try:
+        found = re.search(pattern, Path(path).read_text())
+    except OSError:
+        return None
+    return int(found.group(1)) if found else None
 
 
 if __name__ == "__main__":

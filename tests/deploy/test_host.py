@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lineside_device.errors import RefusedError
-from lineside_device.facts import facts
+from lineside_device.facts import facts, number_in
 from lineside_device.host import check_host
 from lineside_device.package import open_package
 
@@ -31,6 +31,31 @@ FOUND: dict[str, Any] = {
     "free": 10**9,
 }
 INFO: dict[str, Any] = {"machine": "aarch64", "python": "3.11", "glibc": 36}
+
+
+@pytest.mark.parametrize(
+    ("said", "l4t", "why"),
+    [
+        (None, None, "this is no Jetson, the package is for JetPack 6 (L4T 36): flash it with NV"),
+        ("# R35 (release), REVISION: 5.0, GCID: 3", 35, "this is a Jetson with L4T 35, the pack"),
+        ("# R36 (release), REVISION: 4.3, GCID: 3", 36, ""),
+    ],
+)
+def test_a_jetson_says_what_it_is(
+    tmp_path: Path, said: str | None, l4t: int | None, why: str
+) -> None:
+    path = tmp_path / "nv_tegra_release"
+    if said is not None:
+        path.write_text(said)
+    assert number_in(str(path), r"# R(\d+)") == l4t
+    found, info = FOUND | {"l4t": l4t}, INFO | {"target": "jetson-jp6"}
+    if not why:
+        check_host(found, info, 1000, booted=True)
+        return
+    with pytest.raises(RefusedError) as refused:
+        check_host(found, info, 1000, booted=True)
+    assert str(refused.value).startswith(why)
+    check_host(found, INFO, 1000, booted=True)  # a package for another system does not ask
 
 
 def test_this_machine_is_one() -> None:

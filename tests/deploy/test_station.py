@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tarfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from tests.support.broker import wait_for
 from tests.support.bundles import edit_manifest
 from tests.support.command import lineside
 from tests.support.contained import Contained
-from tests.support.stationed import Plant, plant_with_machine
+from tests.support.line import plain_pictures
+from tests.support.stationed import PICTURES, Plant, plant_with_machine
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.broker]
 
@@ -135,3 +139,52 @@ def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
         assert done.stderr == (
             "error: device: /var/lib/lineside holds a station already: uninstall it first\n"
         )
+
+
+def test_a_card_is_put_in_and_the_power_switched_on(plant: Plant) -> None:
+    plant.machine.pull_the_plug()
+    plant.machine = Contained(plant.folder / "card")
+    machine, boot = plant.machine, plant.machine.root / "boot/firmware"
+    boot.mkdir(parents=True)
+    plain_pictures(machine.root / PICTURES, 3)
+    (boot / "cmdline.txt").write_text("console=tty1 rootwait\n")
+    (boot / "config.txt").touch()
+    # What Raspberry Pi Imager leaves there, and how it has it run.
+    (boot / "firstrun.sh").write_text(
+        "echo press4 >/etc/asked-for\nrm -f /boot/firmware/firstrun.sh\n"
+    )
+    identity = plant.folder / "card.pem"
+    plant.broker.command("station", "renew", "ulm/press4", "--out", identity)
+    package = as_if_for(plant.pack("card", more="# on a card\n"), "rpi-bookworm")
+    lineside("deploy", "card", boot, package, "--identity", identity)
+
+    def words() -> list[str]:
+        """The kernel's command line, but that we are who switches it on again."""
+        line = (boot / "cmdline.txt").read_text()
+        return [word for word in line.split() if word.startswith("systemd.")]
+
+    assert "systemd.run_success_action=reboot" in words()
+    off = [word.replace("=reboot", "=poweroff") for word in words()]
+    machine.run_out(*off)
+    assert words() == [], (boot / "lineside.log").read_text()
+    assert (machine.root / "etc/asked-for").read_text() == "press4\n"
+    left = {path.name for path in boot.iterdir()}
+    assert left == {"cmdline.txt", "config.txt", "lineside.log", "lineside.sh"}
+    with machine:
+        wait_for(lambda: plant.boot, 60, what=plant.status)
+        plant.publishes()
+        wait_for(lambda: plant.status()["trial"] is None, 60)
+        assert plant.status()["status"]["state"] == "online"
+
+
+def as_if_for(package: Path, target: str) -> Path:
+    """A package that says it is for another system: its wheels are of this machine's kind."""
+    out = package.with_name(f"{target}.tar")
+    with tarfile.open(package) as given, tarfile.open(out, "w") as made:
+        for entry in given:
+            data = given.extractfile(entry)
+            if entry.name == "package.json" and data is not None:
+                told = json.dumps(json.load(data) | {"target": target}).encode()
+                entry.size, data = len(told), BytesIO(told)
+            made.addfile(entry, data)
+    return out

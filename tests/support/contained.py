@@ -79,13 +79,25 @@ class Contained:
 
     def switch_on(self) -> None:
         """Boot, and wait until it lets somebody in."""
-        words = ["--quiet", "--directory", str(self.root), "--boot", "--register=no"]
-        words += ["--keep-unit", "--link-journal=no", "--resolv-conf=off", "--console=pipe"]
+        self._start()
+        self.wait()
+
+    def run_out(self, *words: str, timeout: float = 120) -> None:
+        """Boot with words on the kernel's command line, until it switches itself off."""
+        self._start(*words)
+        assert self._process is not None
+        try:
+            assert self._process.wait(timeout) == 0, self.console()
+        finally:
+            self.pull_the_plug()
+
+    def _start(self, *words: str) -> None:
+        options = ["--quiet", "--directory", str(self.root), "--boot", "--register=no"]
+        options += ["--keep-unit", "--link-journal=no", "--resolv-conf=off", "--console=pipe"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._nspawn, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [self._nspawn, *options, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.wait()
 
     def __exit__(self, *_exc: object) -> None:
         self.pull_the_plug()
