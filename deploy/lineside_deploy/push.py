@@ -4,8 +4,8 @@
     2. one connection carries it, unpacks it beside what runs, and starts its install.sh
     3. what that says is what the person sees; its exit code is the command's
 
-A connection that is cut in 2 leaves the release that runs, or, once the link was switched, a trial
-that the device decides by itself.
+A connection that is cut in 2 leaves the release that runs, or, once the switch has begun, a unit of
+the device's own that switches, tries and decides.
 """
 
 from __future__ import annotations

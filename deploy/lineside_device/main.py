@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lineside_device.errors import RefusedError
 from lineside_device.home import Home
 from lineside_device.install import KEEP, install
 from lineside_device.package import FILE, open_package
-from lineside_device.places import HOME, IDENTITY, STATE, TRIAL_UNIT, UNIT
+from lineside_device.places import HOME, IDENTITY, STATE, SWITCH_UNIT, UNIT
 from lineside_device.system import System, run
 from lineside_device.trial import POLL_S, WAIT_S, Outcome, read_status, try_release
 
@@ -45,66 +46,80 @@ def main(words: Sequence[str] | None = None) -> int:
     one.add_argument("--yes", action="store_true", help="without it nothing is removed")
     one.add_argument("--keep", action="store_true", help="results, keys and passwords stay")
     commands.add_parser("backup", help="all but the release, as a tar on standard output")
+    one = commands.add_parser("switch", help="switch to a release that is here, and try it")
+    one.add_argument("release")
+    one.add_argument("--wait", type=float, default=WAIT_S, help="seconds to prove itself")
     commands.add_parser("trial", help="decide a switch that is not decided yet")
     told = parser.parse_args(words)
     home, system = Home(HOME), System()
+    code = 0
     try:
         if told.command == "install":
             with home.alone():
-                return _install(told.folder.resolve(), home, system, told.wait, later=told.later)
-        if told.command == "rollback":
+                code = _install(told.folder.resolve(), home, system, told.wait, later=told.later)
+        elif told.command == "rollback":
             with home.alone():
-                return _rollback(home, system)
-        if told.command == "status":
+                _rollback(home, system)
+        elif told.command == "status":
             say(json.dumps(_status(home), indent=1))
         elif told.command == "backup":
             _backup(home, system)
+        elif told.command == "switch":
+            _switch(told.release, home, system, told.wait)
+            system.restart()
+            code = _tried(_decide(home, system))
         elif told.command == "trial":
-            return _tried(_decide(home, system))
+            code = _tried(_decide(home, system))
         elif told.yes:
             system.remove(keep=told.keep)
         else:
             say("this removes results that were not sent, too: uninstall --yes")
-            return 2
+            code = 2
     except (RefusedError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    return 0
+    return code
 
 
 def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: bool) -> int:
     package = open_package(folder)
-    if home.trial is not None and system.booted:
+    trial = home.trial
+    if trial is not None and system.booted:
         say("a release is being tried: waiting until that is decided")
-        _wait_for_trial(home, system)
+        system.start_trial()
+        _wait(lambda: home.trial is None, trial.wait_s + JUDGED_S)
     install(package, home, system, say)
     if home.current == package.release and home.trial is None:
         system.units()
         say(f"release {package.release} is the current one")
         return 0
-    (home.folder / OLD).write_text(json.dumps(read_status()))
-    (home.folder / OUTCOME).unlink(missing_ok=True)
-    home.try_out(package.release, wait_s)
-    system.units()
+    outcome = home.folder / OUTCOME
+    outcome.unlink(missing_ok=True)
     if later or not system.booted:
+        _switch(package.release, home, system, wait_s)
         say("the release starts, and is tried, when the system starts next")
         return 0
-    system.restart()
+    # From here on it goes on whatever becomes of us, or of the connection that we came by.
+    system.run_apart(home.release(package.release) / "device", package.release, wait_s)
     say("waiting for its first status")
-    _wait_for_trial(home, system)
+    _wait(lambda: outcome.exists() and home.trial is None, wait_s + JUDGED_S)
     try:
-        return _tried(Outcome(**json.loads((home.folder / OUTCOME).read_bytes())))
+        return _tried(Outcome(**json.loads(outcome.read_bytes())))
     except (OSError, ValueError) as error:
-        msg = f"{TRIAL_UNIT} does not say how the trial ended: systemctl status {TRIAL_UNIT}"
+        msg = f"{SWITCH_UNIT} does not say how the trial ended: journalctl -u {SWITCH_UNIT}"
         raise RefusedError(msg) from error
 
 
-def _wait_for_trial(home: Home, system: System) -> None:
-    """Let the unit decide, which goes on whatever becomes of us, and wait for that."""
-    system.start_trial()
-    trial = home.trial
-    deadline = time.monotonic() + (trial.wait_s if trial is not None else 0) + JUDGED_S
-    while home.trial is not None and time.monotonic() < deadline:
+def _switch(release: str, home: Home, system: System, wait_s: float) -> None:
+    """Let the link lead to a release that must prove itself yet."""
+    (home.folder / OLD).write_text(json.dumps(read_status()))
+    home.try_out(release, wait_s)
+    system.units()
+
+
+def _wait(until: Callable[[], bool], most_s: float) -> None:
+    deadline = time.monotonic() + most_s
+    while not until() and time.monotonic() < deadline:
         time.sleep(POLL_S)
 
 
@@ -129,7 +144,9 @@ def _decide(home: Home, system: System) -> Outcome | None:
         restart=system.restart,
         last_word=system.last_word,
     )
-    (home.folder / OUTCOME).write_text(json.dumps(asdict(outcome)))
+    part = home.folder / f".{OUTCOME}"
+    part.write_text(json.dumps(asdict(outcome)))
+    part.replace(home.folder / OUTCOME)
     home.decide()
     if home.current != trial.release:
         home.remove(trial.release)  # so that nobody goes back to it
@@ -144,7 +161,7 @@ def _tried(outcome: Outcome | None) -> int:
     return 0 if outcome.good else 1
 
 
-def _rollback(home: Home, system: System) -> int:
+def _rollback(home: Home, system: System) -> None:
     known, current = home.releases, home.current
     before = [name for name in known if name != current]
     if not before:
@@ -154,7 +171,6 @@ def _rollback(home: Home, system: System) -> int:
     home.decide()
     system.restart()
     say(f"{before[-1]} runs, and {current} no more")
-    return 0
 
 
 def _backup(home: Home, system: System) -> None:
@@ -183,6 +199,9 @@ def _status(home: Home) -> dict[str, Any]:
 
 
 def say(text: str) -> None:
-    """A line for a person."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """A line for a person, who may have gone: that is no reason to stop."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,3 +20,5 @@ USER = "lineside"
 
 UNIT = "lineside.service"
 TRIAL_UNIT = "lineside-trial.service"
+SWITCH_UNIT = "lineside-switch.service"
+"""Runs once, for each switch to a new release."""

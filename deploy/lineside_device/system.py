@@ -7,11 +7,12 @@ import grp
 import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from lineside_device.errors import RefusedError
-from lineside_device.places import HOME, IDENTITY, STATE, TRIAL_UNIT, UNIT, USER
+from lineside_device.places import HOME, IDENTITY, STATE, SWITCH_UNIT, TRIAL_UNIT, UNIT, USER
 
 GROUPS = ("video", "gpio", "render")
 """Cameras and inputs are theirs, where they exist."""
@@ -92,8 +93,20 @@ class System:
         said = run("journalctl", "--unit", UNIT, "--lines=1", "--output=cat", check=False)
         return ", ".join([*shown.split(), *said.strip().splitlines()])
 
+    def run_apart(self, device: Path, release: str, wait_s: float) -> None:
+        """Switch to a release and try it, in a unit of its own.
+
+        Args:
+            device: the program, of that release.
+            release: its name.
+            wait_s: seconds that it has.
+        """
+        run("systemctl", "reset-failed", SWITCH_UNIT, check=False)
+        command = [sys.executable, "-IB", str(device), "switch", release, "--wait", f"{wait_s:g}"]
+        run("systemd-run", "--quiet", "--collect", "--no-block", f"--unit={SWITCH_UNIT}", *command)
+
     def start_trial(self) -> None:
-        """Judge the release that was switched to, whatever becomes of whoever asked for it."""
+        """Judge a release that was switched to and is not decided yet."""
         run("systemctl", "--no-block", "start", TRIAL_UNIT)
 
     def remove(self, *, keep: bool = False) -> None:
