@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from lineside.settings import Settings
+from lineside_device.places import HOME
 
 WATCHDOG_S: Final = 60
 """Seconds without a sign of life from every part of the agent after which it is restarted. A camera
@@ -33,7 +34,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={command} agent run {config}
+{before}ExecStart={command} agent run {config}
 User={user}
 Restart=on-failure
 RestartSec=2
@@ -84,6 +85,12 @@ RuntimeDirectory=lineside
 RuntimeDirectoryMode=0755
 """
 
+# As root: the agent may not set the clock.
+_CLOCK: Final = f"""\
+# TLS needs a clock, and a Pi has none that runs without power.
+ExecStartPre=+/usr/bin/python3 -IB {HOME}/current/device clock
+"""
+
 TRIAL: Final = """\
 [Unit]
 Description=lineside: a new release proves itself, or the one before comes back
@@ -129,6 +136,7 @@ def render_unit(
         state=" ".join(_quoted(folder) for folder in sorted(folders)),
         user=user,
         runtime="" if state is None else _RUNTIME,
+        before="" if state is None else _CLOCK,
         memory=MEMORY,
         home="read-only" if state is None else "yes",
         start_s=START_S,

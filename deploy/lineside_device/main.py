@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside_device.backup import write_backup
+from lineside_device.clock import clock_floor, raise_clock
 from lineside_device.errors import RefusedError
 from lineside_device.home import Home
 from lineside_device.install import KEEP, install
@@ -49,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
     one = commands.add_parser("switch", help="switch to a release that is here, and try it")
     one.add_argument("release")
     one.add_argument("--wait", type=float, default=WAIT_S, help="seconds to prove itself")
+    commands.add_parser("clock", help="set the clock to when the release was made, if earlier")
     commands.add_parser("trial", help="decide a switch that is not decided yet")
     told = parser.parse_args(words)
     home, system = Home(HOME), System()
@@ -64,6 +66,8 @@ def main(words: Sequence[str] | None = None) -> int:
             say(json.dumps(_status(home), indent=1))
         elif told.command == "backup":
             _backup(home, system)
+        elif told.command == "clock":
+            _raise_clock(home)
         elif told.command == "switch":
             _switch(told.release, home, system, told.wait)
             system.restart()
@@ -171,6 +175,15 @@ def _rollback(home: Home, system: System) -> None:
     home.decide()
     system.restart()
     say(f"{before[-1]} runs, and {current} no more")
+
+
+def _raise_clock(home: Home) -> None:
+    """Before each start of the agent, which must start whatever becomes of this."""
+    try:
+        if raise_clock(clock_floor(home.link / FILE)):
+            say("the clock was earlier than the release was made, and is set to that")
+    except (OSError, LookupError, ValueError) as error:
+        say(f"the clock stays as it is: {error}")
 
 
 def _backup(home: Home, system: System) -> None:

@@ -2,7 +2,8 @@
 
 Debian 12 for arm64 under qemu, with its own kernel and systemd, a camera (vivid), the agent as its
 package installs it under its real unit, and a broker with mTLS on this machine, made by
-`lineside deploy broker`. What it says of times is of an emulated arm64: a Pi is quicker.
+`lineside deploy broker`. It wakes up in 2020 and reaches no time server. What it says of times is
+of an emulated arm64: a Pi is quicker.
 """
 
 from __future__ import annotations
@@ -125,6 +126,13 @@ def test_the_release_has_proved_itself(station: Station) -> None:
     assert told["active"] == "active"
     assert told["status"]["state"] == "online"
     assert told["release"] == told["releases"][-1]
+
+
+def test_its_clock_is_not_before_the_release(station: Station) -> None:
+    said = station.machine.run("date +%s; journalctl -u lineside --no-pager | grep 'the clock'")
+    now, noted = said.stdout.split("\n", 1)
+    assert abs(int(now) - time.time()) < 3600
+    assert "the clock was earlier than the release was made, and is set to that" in noted
 
 
 def test_it_runs_shut_in_and_small(station: Station) -> None:

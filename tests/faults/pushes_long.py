@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +36,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=FULL)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--machines", type=int, default=2, help="at the same time")
     parser.add_argument("--bundle", type=Path, required=True, help="any bundle")
     asked = parser.parse_args()
+    shares = [range(first, asked.times, asked.machines) for first in range(asked.machines)]
+    with ThreadPoolExecutor(asked.machines) as pool:
+        work = [
+            pool.submit(cut_all, asked.bundle.resolve(), share, 1000 * asked.seed + number)
+            for number, share in enumerate(shares)
+        ]
+        done = [one.result() for one in work]
+    cuts = [cut for found, _ in done for cut in found]
+    longest = max(seconds for _, seconds in done)
+    body = table(cuts, longest)
+    click.echo(body)
+    wrong = [cut for cut in cuts if cut.wrong]
+    if asked.times >= FULL:
+        command = f"python tests/faults/pushes_long.py --seed {asked.seed}"
+        write_section("pushes", "Pushes that are cut", command, body)
+    sys.exit(1 if wrong else 0)
+
+
+def cut_all(bundle: Path, numbers: range, seed: int) -> tuple[list[Cut], float]:
+    """Cut so many pushes onto a machine of their own.
+
+    Returns:
+        What became of each, and how many seconds a whole push took.
+    """
     cuts: list[Cut] = []
     with tempfile.TemporaryDirectory(prefix="lineside-pushes-") as folder:
         disk = Path(folder) / "disk"
@@ -44,13 +70,13 @@ def main() -> None:
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=755", "tmpfs", str(disk)]
         subprocess.run(mount, check=True)
         try:
-            with plant_with_machine(disk, asked.bundle.resolve()) as plant:
+            with plant_with_machine(disk, bundle) as plant:
                 package = plant.pack("first")
                 plant.push(package)
-                pushing = Pushing(plant, package, disk, asked.seed)
+                pushing = Pushing(plant, package, disk, seed)
                 longest = pushing.whole()
                 click.echo(f"a whole push takes {longest:.1f} s")
-                for number in range(asked.times):
+                for number in numbers:
                     cut = pushing.cut(KINDS[number % len(KINDS)], 1.1 * longest)
                     cuts.append(cut)
                     ends = "killed" if cut.rc is None else f"exit code {cut.rc}"
@@ -59,13 +85,7 @@ def main() -> None:
                     click.echo(f"{now} {number + 1} {cut.kind} at {cut.at_s:.1f} s, {ends}: {runs}")
         finally:
             subprocess.run(["umount", "--lazy", str(disk)], check=True)
-    body = table(cuts, longest)
-    click.echo(body)
-    wrong = [cut for cut in cuts if cut.wrong]
-    if asked.times >= FULL:
-        command = f"python tests/faults/pushes_long.py --seed {asked.seed}"
-        write_section("pushes", "Pushes that are cut", command, body)
-    sys.exit(1 if wrong else 0)
+    return cuts, longest
 
 
 def table(cuts: list[Cut], longest: float) -> str:

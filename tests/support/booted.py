@@ -195,10 +195,13 @@ class Booted:
     Args:
         image: what it starts from.
         memory_mb: that it has.
+        wakes_at: what its clock says at first: it has no battery.
     """
 
-    def __init__(self, image: Image, memory_mb: int = 1024) -> None:
-        self._image, self._memory = image, memory_mb
+    def __init__(
+        self, image: Image, memory_mb: int = 1024, wakes_at: str = "2020-01-01T00:00:00"
+    ) -> None:
+        self._image, self._memory, self._wakes_at = image, memory_mb, wakes_at
         self.log = image.folder / "console"
         self.port = free_port()
         self.config = image.folder / "ssh"
@@ -210,7 +213,14 @@ class Booted:
         forward = f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"
         command = [program("qemu-system-aarch64", "qemu-system-arm"), "-M", "virt"]
         command += ["-cpu", "cortex-a72", "-smp", "2", "-m", str(self._memory)]
-        command += ["-accel", "tcg,thread=multi", "-kernel", str(self._image.kernel)]
+        command += [
+            "-rtc",
+            f"base={self._wakes_at}",
+            "-accel",
+            "tcg,thread=multi",
+            "-kernel",
+            str(self._image.kernel),
+        ]
         command += ["-initrd", str(self._image.initrd)]
         command += ["-append", "console=ttyAMA0 root=/dev/vda rw quiet"]
         command += ["-drive", drive, "-device", "virtio-blk-device,drive=disk"]
