@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEVICE_PYTHONS ?= 3.10 3.11 3.13
 
 .PHONY: help demo setup check format test pytest test-tflite-runtime test-device test-devices \
-  mosquitto faketime emulation sshd contained boot-test faults \
+  mosquitto faketime emulation sshd contained boot-test device-proof faults \
   faults-results faults-cameras faults-pushes docs requirements \
   bench-seeds bench-parity bench-rescue bench-auto arm64 fuzz clean
 
@@ -103,6 +103,12 @@ boot-test: setup mosquitto emulation
 	    --no-install-recommends qemu-system-arm e2fsprogs kmod cpio openssh-client \
 	    openssl; }
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 0 -s -v tests/boot/boot.py
+
+# Cards, a push and the way back from a bad bundle, each on a machine that boots; some ten minutes.
+# The log is kept in bench/results.
+device-proof: boot-test contained
+	bash -o pipefail -c '$(BIN)/python -m pytest -n 0 -s -v tests/deploy/test_station.py \
+	  tests/boot/cloud.py | tee bench/results/device-proof.log'
 
 # The fault harness in its long form: hours. A part of it: FAULTS="--kills 50 …" for the results,
 # CAMERAS="--times 3 --healthy 60" for the cameras.

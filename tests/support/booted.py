@@ -96,6 +96,7 @@ def configure(root: Path, folder: Path, files: dict[str, str], enabled: dict[str
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
     for name, target in enabled.items():
+        (wants / name).unlink(missing_ok=True)
         (wants / name).symlink_to(target)
     for name in ("key", "host"):
         words = ["-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -36,21 +37,16 @@ class Contained:
 
     Args:
         folder: for all of it.
+        make: fills the root; as it is, with Debian 12.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: Callable[[Path], object] | None = None) -> None:
         if os.geteuid() != 0:
             pytest.skip("only root can boot a machine within this one")
         self._nspawn = program("systemd-nspawn", "systemd-container")
         self.folder, self.root = folder, folder / "root"
         folder.mkdir(parents=True)
-        architecture = subprocess.run(
-            [program("dpkg", "dpkg"), "--print-architecture"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-        unpack(self.root, architecture, "bookworm", PACKAGES)
+        (make or _bookworm)(self.root)
         self.port = free_port()
         files = {name: FILES[name] for name in NEEDED}
         files["etc/ssh/sshd_config"] += f"Port {self.port}\nListenAddress 127.0.0.1\n"
@@ -131,3 +127,13 @@ class Contained:
             assert self._process is not None
             assert self._process.poll() is None, self.console()
             time.sleep(0.1)
+
+
+def _bookworm(root: Path) -> None:
+    done = subprocess.run(
+        [program("dpkg", "dpkg"), "--print-architecture"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    unpack(root, done.stdout.strip(), "bookworm", PACKAGES)

@@ -48,13 +48,18 @@ class Plant:
     machine: Contained
     bundle: Path
 
-    def pack(self, name: str, bundle: Path | None = None, more: str = "") -> Path:
-        """A package for the machine."""
+    def configure(self, name: str, bundle: Path | None = None, more: str = "") -> Path:
+        """A configuration of ulm/press4, as it is on the workstation."""
         config = self.folder / f"{name}.toml"
         told = {"port": self.broker.port, "ca": self.broker.folder / "authority/ca.pem"}
         config.write_text(
             CONFIGURATION.format(**told, bundle=bundle or self.bundle, pictures=PICTURES) + more
         )
+        return config
+
+    def pack(self, name: str, bundle: Path | None = None, more: str = "") -> Path:
+        """A package for the machine."""
+        config = self.configure(name, bundle, more)
         out = self.folder / f"{name}.tar"
         target = ("--target", "debian-amd64", "--out", out)
         lineside("deploy", "pack", "--config", config, *target)
