@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lineside_device.backup import write_backup
 from lineside_device.clock import clock_floor, raise_clock
@@ -23,8 +24,12 @@ from lineside_device.places import HOME, IDENTITY, STATE, SWITCH_UNIT, UNIT
 from lineside_device.system import System, run
 from lineside_device.trial import POLL_S, WAIT_S, Outcome, read_status, try_release
 
+T = TypeVar("T")
+
 OLD = "status-before.json"
 OUTCOME = "outcome.json"
+AGAIN_S = 5.0
+"""Seconds until what the disk had no room for is tried again."""
 JUDGED_S = 30.0
 """Seconds more than a trial takes, until its outcome is there."""
 
@@ -71,9 +76,9 @@ def main(words: Sequence[str] | None = None) -> int:
         elif told.command == "switch":
             _switch(told.release, home, system, told.wait)
             system.restart()
-            code = _tried(_decide(home, system))
+            code = _tried(_decided(home, system))
         elif told.command == "trial":
-            code = _tried(_decide(home, system))
+            code = _tried(_decided(home, system))
         elif told.yes:
             system.remove(keep=told.keep)
         else:
@@ -127,8 +132,27 @@ def _wait(until: Callable[[], bool], most_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _decide(home: Home, system: System) -> Outcome | None:
+def _decided(home: Home, system: System) -> Outcome | None:
     """The switch that is not decided yet is decided: what `lineside-trial.service` does."""
+    outcome = _once_there_is_room(lambda: _judge(home, system))
+    if outcome is not None:
+        _once_there_is_room(lambda: _conclude(home, outcome))
+    return outcome
+
+
+def _once_there_is_room(what: Callable[[], T]) -> T:
+    """A disk that is full puts a decision off, and does not prevent it."""
+    while True:
+        try:
+            return what()
+        except OSError as error:  # noqa: PERF203 - seconds apart
+            if error.errno != errno.ENOSPC:
+                raise
+            say(f"it can't be decided yet: {error}")
+            time.sleep(AGAIN_S)
+
+
+def _judge(home: Home, system: System) -> Outcome | None:
     trial = home.trial
     if trial is None:
         return None
@@ -140,7 +164,7 @@ def _decide(home: Home, system: System) -> Outcome | None:
         old = json.loads((home.folder / OLD).read_bytes())
     except (OSError, ValueError):
         old = None
-    outcome = try_release(
+    return try_release(
         home,
         trial,
         package=package,
@@ -148,14 +172,16 @@ def _decide(home: Home, system: System) -> Outcome | None:
         restart=system.restart,
         last_word=system.last_word,
     )
+
+
+def _conclude(home: Home, outcome: Outcome) -> None:
     part = home.folder / f".{OUTCOME}"
     part.write_text(json.dumps(asdict(outcome)))
     part.replace(home.folder / OUTCOME)
     home.decide()
-    if home.current != trial.release:
-        home.remove(trial.release)  # so that nobody goes back to it
+    if home.current != outcome.release and outcome.release in home.releases:
+        home.remove(outcome.release)  # so that nobody goes back to it
     home.prune(KEEP)
-    return outcome
 
 
 def _tried(outcome: Outcome | None) -> int:

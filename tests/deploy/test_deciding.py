@@ -1,0 +1,72 @@
+"""A switch is decided, also where the disk is full just then."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lineside_device.home import Home
+from tests.support.program import program
+
+DECIDE = """
+import sys
+from pathlib import Path
+import lineside_device.main as main
+from lineside_device.home import Home
+from lineside_device.system import System
+main.AGAIN_S = 0.2
+outcome = main._decided(Home(Path(sys.argv[1])), System())
+print(outcome.good)
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_puts_it_off(disk: Path) -> None:
+    program("systemctl", "systemd")
+    home = Home(disk / "lineside")
+    for name in ("one", "two"):
+        told = {"lineside": "0.1.0", "models": []}
+        (home.begin(name) / "package.json").write_text(json.dumps(told))
+        home.complete(name)
+    home.switch("one")
+    home.try_out("two", 0.0)
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+    def make_room() -> None:
+        time.sleep(1.0)
+        filler.unlink()
+
+    threading.Thread(target=make_room).start()
+    done = subprocess.run(
+        [sys.executable, "-c", DECIDE, str(home.folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "it can't be decided yet: [Errno 28] No space left on device" in done.stdout
+    assert done.stdout.endswith("False\n")
+    assert (home.trial, home.current, home.releases) == (None, "one", ["one"])
+    assert not json.loads((home.folder / "outcome.json").read_bytes())["good"]
