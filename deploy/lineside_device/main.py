@@ -109,9 +109,8 @@ def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: 
         say("the release starts, and is tried, when the system starts next")
         return 0
     # From here on it goes on whatever becomes of us, or of the connection that we came by.
-    system.run_apart(home.release(package.release) / "device", package.release, wait_s)
     say("waiting for its first status")
-    _wait(lambda: outcome.exists() and home.trial is None, wait_s + JUDGED_S)
+    system.run_apart(home.release(package.release) / "device", package.release, wait_s)
     try:
         return _tried(Outcome(**json.loads(outcome.read_bytes())))
     except (OSError, ValueError) as error:

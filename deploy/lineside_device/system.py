@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,10 @@ GROUPS = ("video", "gpio", "render")
 
 
 UNITS = Path("/etc/systemd/system")
+ENDED = ("inactive", "failed", "unknown")
+"""What systemd says of a unit that does not run."""
+TIDY_S = 60.0
+"""Seconds in which one that has decided has removed what nobody needs any more."""
 
 
 class System:
@@ -94,16 +99,28 @@ class System:
         return ", ".join([*shown.split(), *said.strip().splitlines()])
 
     def run_apart(self, device: Path, release: str, wait_s: float) -> None:
-        """Switch to a release and try it, in a unit of its own.
+        """Switch to a release and try it, in a unit of its own, and wait for its end.
+
+        It goes on where we are killed.
 
         Args:
             device: the program, of that release.
             release: its name.
             wait_s: seconds that it has.
+
+        Raises:
+            RefusedError: one from before does not end.
         """
+        deadline = time.monotonic() + TIDY_S
+        while run("systemctl", "is-active", SWITCH_UNIT, check=False).strip() not in ENDED:
+            if time.monotonic() > deadline:
+                msg = f"{SWITCH_UNIT} of a push before goes on: journalctl -u {SWITCH_UNIT}"
+                raise RefusedError(msg)
+            time.sleep(0.2)
         run("systemctl", "reset-failed", SWITCH_UNIT, check=False)
+        words = ["--quiet", "--collect", "--wait", f"--unit={SWITCH_UNIT}"]
         command = [sys.executable, "-IB", str(device), "switch", release, "--wait", f"{wait_s:g}"]
-        run("systemd-run", "--quiet", "--collect", "--no-block", f"--unit={SWITCH_UNIT}", *command)
+        run("systemd-run", *words, *command, check=False)
 
     def start_trial(self) -> None:
         """Judge a release that was switched to and is not decided yet."""
