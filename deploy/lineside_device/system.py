@@ -92,11 +92,17 @@ class System:
             if ran:
                 run("systemctl", "--no-block", "start", UNIT)
 
-    def last_word(self) -> str:
-        """What systemd says of the agent, and what that said last."""
+    def last_word(self, about: str = "") -> str:
+        """What systemd says of the agent, and what that said last.
+
+        Args:
+            about: a text that is in it.
+        """
         shown = run("systemctl", "show", UNIT, "--property=ActiveState,Result", check=False)
-        said = run("journalctl", "--unit", UNIT, "--lines=1", "--output=cat", check=False)
-        return ", ".join([*shown.split(), *said.strip().splitlines()])
+        words = ["--unit", UNIT, "--output=cat", "--lines=500"]
+        said = run("journalctl", *words, check=False).splitlines()
+        found = [line for line in said if about in line]
+        return ", ".join([*shown.split(), *found[-1:]])
 
     def run_apart(self, device: Path, release: str, wait_s: float) -> None:
         """Switch to a release and try it, in a unit of its own, and wait for its end.

@@ -1,8 +1,8 @@
 """A new release must prove itself: online, with its models, its status taken by the broker.
 
 The agent writes each status that the broker has acknowledged to /run/lineside/status.json. A
-release is good once one of its own is there that names all models of the package, and no trouble
-but what the release before had as well. If that takes too long, the link goes back.
+release is good once one of its own is there with no trouble but what the release before had as
+well. If that takes too long, or one of its models is refused, the link goes back.
 
 It runs as a unit of its own: a connection that is cut, or a power cut, does not leave it undecided.
 """
@@ -22,6 +22,8 @@ STATUS = Path("/run/lineside/status.json")
 WAIT_S = 180.0
 """Seconds that a release has: an agent tries each model in a child first, and a card is slow."""
 POLL_S = 0.5
+REFUSED = "a bundle is not used"
+"""What the agent says of a model that it refuses."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,26 @@ def read_status(path: Path = STATUS) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def refusal(status: dict[str, Any] | None, package: dict[str, Any]) -> str:
+    """Which model of a release its agent has refused; empty: none.
+
+    It tries them before it says anything, and does not try them again. A model that a command chose
+    in the place of the release's is none that was refused.
+
+    Args:
+        status: the last one of the new release; None: there is none yet.
+        package: package.json.
+    """
+    reasons = (status or {}).get("reasons", [])
+    for model in package["models"]:
+        name = model["name"]
+        if f"model_fallback:{name}" in reasons or f"no_model:{name}" in reasons:
+            return f"model {name} does not run {model['bundle']} {model['version']}"
+    return ""
+
+
 def lacking(status: dict[str, Any] | None, package: dict[str, Any], old: frozenset[str]) -> str:
-    """What a status lacks to prove a release; empty: nothing.
+    """What a status lacks to prove a release, and may have later; empty: nothing.
 
     Args:
         status: the last one of the new release; None: there is none yet.
@@ -60,10 +80,6 @@ def lacking(status: dict[str, Any] | None, package: dict[str, Any], old: frozens
         return "its status did not reach the broker"
     if status.get("version") != package["lineside"]:
         return f"lineside {status.get('version')} runs, and not {package['lineside']}"
-    running = {one.get("digest") for one in status.get("models", [])}
-    for model in package["models"]:
-        if model["digest"] not in running:
-            return f"model {model['name']} does not run {model['bundle']} {model['version']}"
     new = [one for one in status.get("reasons", []) if one not in old]
     if status.get("state") == "offline" or new:
         return f"it is {status.get('state')}: {', '.join(new)}"
@@ -77,7 +93,7 @@ def try_release(
     package: dict[str, Any],
     old: dict[str, Any] | None,
     restart: Callable[[], None],
-    last_word: Callable[[], str],
+    last_word: Callable[[str], str],
     status: Callable[[], dict[str, Any] | None] = read_status,
 ) -> Outcome:
     """Wait until the release has proved itself, or go back to the one before.
@@ -88,7 +104,7 @@ def try_release(
         package: package.json of the one that is tried.
         old: the last status of the one before.
         restart: starts the agent anew, of the release that the link leads to.
-        last_word: what there is to say of an agent that is silent.
+        last_word: what the agent said last that has a text in it; any, if that is empty.
         status: the last one that the broker has acknowledged.
     """
     reasons = frozenset((old or {}).get("reasons", []))
@@ -98,15 +114,17 @@ def try_release(
         found = status()
         if found is not None and found.get("boot") == boot:
             found = None  # of the agent before
+        if why := refusal(found, package):
+            why += f" ({last_word(REFUSED)})"
+            break
         why = lacking(found, package, reasons)
         if not why:
             return Outcome(trial.release, good=True, why="online, with all its models")
         if time.monotonic() >= deadline:
+            why += f" within {trial.wait_s:.0f} s"
+            why += f" ({last_word('')})" if found is None else ""
             break
         time.sleep(POLL_S)
-    why = f"{why} within {trial.wait_s:.0f} s"
-    if found is None:
-        why += f" ({last_word()})"
     if trial.before is None:
         return Outcome(trial.release, good=False, why=f"{why}; there is no release to go back to")
     home.switch(trial.before)
