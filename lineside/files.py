@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from lineside.errors import InputError, StorageError
+from lineside.errors import InputError, LinesideError, StorageError
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -79,6 +79,35 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
             raise
         fsync_folder(path.parent)
     except OSError as error:
+        raise storage_error(error, path) from error
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
+    """A file to fill that is too large for `write_file`: at `path` whole or not at all.
+
+    Args:
+        path: what it becomes; what was there before is replaced.
+        mode: as for `write_file`.
+
+    Raises:
+        StorageError: the disk is full or can't be written; what was there before is still there.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            part.chmod(mode)
+            _fsync(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        fsync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, LinesideError):
+            raise
         raise storage_error(error, path) from error
 
 

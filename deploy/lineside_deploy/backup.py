@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
-from lineside.errors import DeployError, InputError, LinesideError
+from lineside.errors import InputError
 from lineside.extras import require
-from lineside.files import fsync_folder, storage_error
-from lineside_deploy.push import STATION, check_device, push, read_info
+from lineside.files import new_file
+from lineside_deploy.push import STATION, check_device, read_info, send
 from lineside_deploy.remote import AS_ROOT, Remote
 from lineside_device.backup import SCHEMA
 from lineside_device.places import IDENTITY, STATE
@@ -49,46 +48,32 @@ mv {NEW}/identity {IDENTITY}; mv {NEW}/state {STATE}; rmdir {NEW}; sync'
 )
 
 
-def backup(remote: Remote, out: Path | None, passphrase: str) -> Path:
+def backup(remote: Remote, out: Path, passphrase: str) -> None:
     """Copy all that a station is, besides its release; the agent stands still meanwhile.
 
     Args:
         remote: the device.
-        out: the file; None: named after the station and the time, here.
+        out: the file.
         passphrase: encrypts its keys.
-
-    Returns:
-        The file.
 
     Raises:
         DeployError: the device can't be reached, or is no station.
         StorageError: the disk is full or can't be written.
     """
-    folder = (out.parent if out else Path()).absolute()
-    try:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".backup-")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                with remote.stream(STATION + "backup") as stream:
-                    told = _seal(stream, file, passphrase)
-                file.flush()
-                os.fsync(file.fileno())
-            stamp = told["made"].replace(":", "").replace("-", "")
-            out = out or folder / f"{told['site']}-{told['station']}-{stamp}.backup"
-            part.replace(out)
-            fsync_folder(folder)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        if isinstance(error, LinesideError):
-            raise
-        raise storage_error(error, out or folder) from error
-    return out
+    with (
+        new_file(out, mode=0o600) as part,
+        part.open("wb") as file,
+        remote.stream(STATION + "backup") as stream,
+    ):
+        _seal(stream, file, passphrase)
 
 
-def _seal(stream: IO[bytes], out: IO[bytes], passphrase: str) -> dict[str, Any]:
-    """Copy a tar, with one encrypted file in place of the identity; what it says of itself."""
+def _seal(stream: IO[bytes], out: IO[bytes], passphrase: str) -> None:
+    """Copy a tar, with one encrypted file in place of the identity.
+
+    Raises:
+        ValueError: the device sent something else.
+    """
     keys = io.BytesIO()
     told: dict[str, Any] = {}
     with (
@@ -112,7 +97,6 @@ def _seal(stream: IO[bytes], out: IO[bytes], passphrase: str) -> dict[str, Any]:
     if told.get("schema") != SCHEMA:
         msg = f"{SCHEMA} is expected from the device, got {told.get('schema')!r}"
         raise ValueError(msg)
-    return told
 
 
 def restore(
@@ -151,7 +135,7 @@ def restore(
     check_device(remote, info, package.stat().st_size + path.stat().st_size)
     put_back(path, identity, remote)
     say(f"{names[0]} as it was at {told['made']} is on {remote.host}")
-    push(package, remote, say)
+    send(package, remote, say)
 
 
 def put_back(path: Path, identity: bytes, remote: Remote) -> None:
@@ -173,8 +157,8 @@ def put_back(path: Path, identity: bytes, remote: Remote) -> None:
                 if entry.isfile() and entry.name.startswith("state/"):
                     kept.addfile(entry, given.extractfile(entry))
         state.seek(0)
-        _put(remote, STAGE, state)
-    _put(remote, FINISH, identity)
+        remote.call(STAGE, stdin=state)
+    remote.call(FINISH, stdin=identity)
 
 
 def read_backup(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -202,11 +186,3 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     if data is None:
         raise LookupError(name)
     return data.read(MAX_IDENTITY)
-
-
-def _put(remote: Remote, command: str, data: IO[bytes] | bytes) -> None:
-    code, said, errors = remote.run(command, stdin=data)
-    if code:
-        last = (errors or said).splitlines() or [f"exit code {code}"]
-        msg = f"{remote.host}: {last[-1]}"
-        raise DeployError(msg)

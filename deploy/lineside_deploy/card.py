@@ -11,17 +11,15 @@ write. At its first start the device installs the package, and is a station.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from lineside.errors import DeployError, InputError
-from lineside.files import fsync_folder, read_file, storage_error, write_file
-from lineside_deploy.package.build import CREATED
+from lineside.files import new_file, read_file, write_file
 from lineside_deploy.push import read_info
+from lineside_device.package import created
 from lineside_device.places import IDENTITY
 
 PACKAGE: Final = "lineside.tar"
@@ -95,7 +93,9 @@ def write_card(
         )
         raise DeployError(msg)
     say(f"copying {size / 1e6:.0f} MB")
-    _copy(package, folder / PACKAGE)
+    (folder / PACKAGE).unlink(missing_ok=True)  # there is no room for both
+    with new_file(folder / PACKAGE) as part:
+        shutil.copyfile(package, part)
     if identity is not None:
         write_file(folder / KEY, read_file(identity, 64 * 1024), 0o600)
     script = render_script(info, cloud=cloud).encode()
@@ -117,11 +117,10 @@ def render_script(info: dict[str, Any], *, cloud: bool) -> str:
         cloud: by cloud-init, when the system is up; otherwise before it is, so that the release is
             tried at the start that follows.
     """
-    floor = datetime.strptime(f"{info['created']}+0000", f"{CREATED}%z")
     return _INSTALL.format(
         boot=BOOT,
         log=LOG,
-        floor=int(floor.timestamp()),
+        floor=int(created(info).timestamp()),
         before="" if cloud else _FIRST_RUN,
         package=PACKAGE,
         key=KEY,
@@ -159,17 +158,3 @@ def check_card(folder: Path, info: dict[str, Any]) -> bool:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _copy(source: Path, target: Path) -> None:
-    part = target.with_suffix(".part")
-    try:
-        target.unlink(missing_ok=True)  # there is no room for both
-        shutil.copyfile(source, part)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(target)
-        fsync_folder(target.parent)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise storage_error(error, target) from error

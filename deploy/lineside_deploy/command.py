@@ -131,23 +131,21 @@ def card(bootfs: Path, package: Path, identity: Path | None) -> None:
     show_default=True,
     help="Seconds that the new release has to prove itself.",
 )
-def push(
-    host: str, package: Path, port: int | None, ssh_config: Path | None, wait_s: float
-) -> None:
+def push(remote: Remote, package: Path, wait_s: float) -> None:
     """Install PACKAGE on a device over SSH, beside what runs there.
 
     The device is looked at before anything is sent. Its new release must come online with its
     models in time, or the release before runs again and this command exits with 1. A connection
     that is cut at any point leaves a station that runs.
     """
-    pushing.push(package, Remote(host, port, ssh_config), click.echo, wait_s)
+    pushing.push(package, remote, click.echo, wait_s)
 
 
 @deploy.command(epilog="Example:  lineside deploy rollback pi@press4.local")
 @over_ssh
-def rollback(host: str, port: int | None, ssh_config: Path | None) -> None:
+def rollback(remote: Remote) -> None:
     """Let the release before run again on a device."""
-    pushing.rollback(Remote(host, port, ssh_config), click.echo)
+    pushing.rollback(remote, click.echo)
 
 
 _PASSPHRASE = click.option(
@@ -159,23 +157,19 @@ _PASSPHRASE = click.option(
 
 @deploy.command(epilog="Example:  lineside deploy backup pi@press4.local --out press4.backup")
 @over_ssh
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file."
+)
 @_PASSPHRASE
-def backup(
-    host: str,
-    port: int | None,
-    ssh_config: Path | None,
-    out: Path | None,
-    passphrase_file: Path | None,
-) -> None:
+def backup(remote: Remote, out: Path, passphrase_file: Path | None) -> None:
     """Copy all that a station is: results, audit log, configuration, keys.
 
     The agent is stopped for as long as that takes, and started again. The keys are encrypted with
     a passphrase. What it runs is not in it: keep its package.
     """
     passphrase = find_passphrase(passphrase_file, confirm=True)
-    path = backups.backup(Remote(host, port, ssh_config), out, passphrase)
-    click.echo(f"Backup: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    backups.backup(remote, out, passphrase)
+    click.echo(f"Backup: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 @deploy.command(
@@ -185,21 +179,14 @@ def backup(
 @click.argument("package", type=click.Path(path_type=Path, dir_okay=False))
 @over_ssh
 @_PASSPHRASE
-def restore(
-    backup: Path,
-    package: Path,
-    host: str,
-    port: int | None,
-    ssh_config: Path | None,
-    passphrase_file: Path | None,
-) -> None:
+def restore(backup: Path, package: Path, remote: Remote, passphrase_file: Path | None) -> None:
     """Make a new device the station that BACKUP is of, and install PACKAGE on it.
 
     Results that were not sent are sent, and its sequence goes on in a new boot. The old device must
     not come back: both would be the same station.
     """
     passphrase = find_passphrase(passphrase_file)
-    backups.restore(backup, package, Remote(host, port, ssh_config), passphrase, click.echo)
+    backups.restore(backup, package, remote, passphrase, click.echo)
 
 
 for command in (broker, station, user, status):

@@ -11,14 +11,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from lineside.errors import DeployError, LinesideError
-from lineside.files import fsync_folder, storage_error
-from lineside_deploy.package.build import CREATED
+from lineside.errors import DeployError
+from lineside.files import new_file
 from lineside_deploy.push import read_info
+from lineside_device.package import created
 from lineside_device.places import HOME, IDENTITY, STATE, USER
 
 NAME: Final = "lineside-station"
@@ -84,36 +83,19 @@ def make_deb(package: Path, out: Path | None) -> Path:
     version = version_of(info)
     architecture = ARCHITECTURES[info["machine"]]
     out = out or Path(f"{NAME}_{version}_{architecture}.deb")
-    part = out.with_name(f".{out.name}.part")
-    with tempfile.TemporaryDirectory(prefix="lineside-deb-") as work:
+    with new_file(out) as part, tempfile.TemporaryDirectory(prefix="lineside-deb-") as work:
         root = Path(work) / "root"
-        try:
-            (root / PLACE).mkdir(parents=True)
-            with tarfile.open(package) as archive:
-                archive.extractall(root / PLACE, filter="data")
-            _write_control(root / "DEBIAN", info, version, architecture)
-            _build(builder, root, part, info)
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            part.replace(out)
-            fsync_folder(out.absolute().parent)
-        except OSError as error:
-            if isinstance(error, LinesideError):
-                raise
-            raise storage_error(error, out) from error
-        finally:
-            part.unlink(missing_ok=True)
+        (root / PLACE).mkdir(parents=True)
+        with tarfile.open(package) as archive:
+            archive.extractall(root / PLACE, filter="data")
+        _write_control(root / "DEBIAN", info, version, architecture)
+        _build(builder, root, part, info)
     return out
 
 
 def version_of(info: dict[str, Any]) -> str:
     """A version that grows from package to package: of lineside, when it was made, the release."""
-    created = _created(info)
-    return f"{info['lineside']}+{created:%Y%m%d%H%M%S}.{info['release']}"
-
-
-def _created(info: dict[str, Any]) -> datetime:
-    return datetime.strptime(f"{info['created']}+0000", f"{CREATED}%z")
+    return f"{info['lineside']}+{created(info):%Y%m%d%H%M%S}.{info['release']}"
 
 
 def _write_control(folder: Path, info: dict[str, Any], version: str, architecture: str) -> None:
@@ -134,7 +116,7 @@ def _build(builder: str, root: Path, out: Path, info: dict[str, Any]) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"SOURCE_DATE_EPOCH": str(int(_created(info).timestamp()))},
+        env=os.environ | {"SOURCE_DATE_EPOCH": str(int(created(info).timestamp()))},
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["without a word"]

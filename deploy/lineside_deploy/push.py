@@ -54,17 +54,21 @@ def push(package: Path, remote: Remote, say: Callable[[str], None], wait_s: floa
             release did not prove itself; the message says what runs now.
     """
     info = read_info(package)
-    size = package.stat().st_size
-    found = check_device(remote, info, size)
+    found = check_device(remote, info, package.stat().st_size)
     if found.get("power_mode") is not None:
         say(f"nvpmodel {found['power_mode']}: latencies are those of this power mode")
-    say(f"sending {size / 1e6:.0f} MB to {remote.host}")
+    send(package, remote, say, wait_s)
+
+
+def send(package: Path, remote: Remote, say: Callable[[str], None], wait_s: float = WAIT_S) -> None:
+    """The second half of `push`: package and device have been looked at.
+
+    Raises:
+        DeployError: the device can't be reached any more, or the new release did not prove itself.
+    """
+    say(f"sending {package.stat().st_size / 1e6:.0f} MB to {remote.host}")
     with package.open("rb") as data:
-        code, said, errors = remote.run(f"{RECEIVE}{wait_s:.0f}", stdin=data, heard=say)
-    if code:
-        last = [*said.splitlines()[-1:], *errors.splitlines()[-1:]] or ["it says nothing of why"]
-        msg = f"{remote.host}: {last[-1].removeprefix('error: ')}"
-        raise DeployError(msg)
+        remote.call(f"{RECEIVE}{wait_s:.0f}", stdin=data, heard=say)
 
 
 def rollback(remote: Remote, say: Callable[[str], None]) -> None:
@@ -73,12 +77,7 @@ def rollback(remote: Remote, say: Callable[[str], None]) -> None:
     Raises:
         DeployError: there is none, or the device can't be reached.
     """
-    code, said, errors = remote.run(STATION + "rollback")
-    if code:
-        last = (errors or said).splitlines() or [f"exit code {code}"]
-        msg = f"{remote.host}: {last[-1].removeprefix('error: ')}"
-        raise DeployError(msg)
-    say(said.strip())
+    say(remote.call(STATION + "rollback").strip())
 
 
 def read_info(package: Path) -> dict[str, Any]:

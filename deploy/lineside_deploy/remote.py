@@ -88,6 +88,31 @@ class Remote:
             raise DeployError(self._why(complaint))
         return code, "".join(said), complaint
 
+    def call(
+        self,
+        command: str,
+        *,
+        stdin: IO[bytes] | bytes = b"",
+        heard: Callable[[str], object] = len,
+    ) -> str:
+        """Run a shell command there that must succeed.
+
+        Args:
+            command: as for `run`, and so are the others.
+            stdin: what it reads.
+            heard: is called with each line that it says, at once.
+
+        Returns:
+            What it said.
+
+        Raises:
+            DeployError: there is no ssh, or no connection, or it failed: in its own last words.
+        """
+        code, said, errors = self.run(command, stdin=stdin, heard=heard)
+        if code:
+            raise DeployError(self._failed(code, errors or said))
+        return said
+
     @contextlib.contextmanager
     def stream(self, command: str) -> Iterator[IO[bytes]]:
         """What a shell command there writes, as it comes.
@@ -111,7 +136,7 @@ class Remote:
             failed = None
             try:
                 yield process.stdout
-            except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+            except (EOFError, ValueError, tarfile.TarError) as error:
                 failed = error  # what came is cut off: the device says why
             process.stdout.close()
             code = process.wait()
@@ -120,9 +145,7 @@ class Remote:
         if code == NO_CONNECTION:
             raise DeployError(self._why(complaint)) from failed
         if code or failed is not None:
-            last = complaint.splitlines()[-1:] or [str(failed) if failed else f"exit code {code}"]
-            msg = f"{self.host}: {last[0].removeprefix('error: ')}"
-            raise DeployError(msg) from failed
+            raise DeployError(self._failed(code, complaint or str(failed or ""))) from failed
 
     def _words(self, command: str) -> list[str]:
         ssh = shutil.which("ssh")
@@ -136,6 +159,10 @@ class Remote:
         words += ["-p", str(self.port)] if self.port is not None else []
         words += ["-F", str(self.config)] if self.config is not None else []
         return [*words, "--", self.host, command]
+
+    def _failed(self, code: int, said: str) -> str:
+        last = said.strip().splitlines()[-1:] or [f"exit code {code}"]
+        return f"{self.host}: {last[0].removeprefix('error: ')}"
 
     def _why(self, errors: str) -> str:
         if "Host key verification failed" in errors:

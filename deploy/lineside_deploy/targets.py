@@ -20,6 +20,7 @@ class Target:
         python: the version of the Python that comes with it.
         machine: as `uname -m` says it.
         glibc: the minor version of its C library, which is 2.x.
+        l4t: of a Jetson: the major version of its Linux for Tegra; None: it is none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Target:
     python: str
     machine: str
     glibc: int
+    l4t: int | None = None
 
     def platforms(self) -> Iterator[str]:
         """Tags of the wheels that run on it, the best first (PEP 600)."""
@@ -40,7 +42,7 @@ TARGETS: Final = {
     for one in (
         Target("rpi-trixie", "Raspberry Pi OS 13, 64 bit", "3.13", "aarch64", 41),
         Target("rpi-bookworm", "Raspberry Pi OS 12, 64 bit", "3.11", "aarch64", 36),
-        Target("jetson-jp6", "Jetson, JetPack 6", "3.10", "aarch64", 35),
+        Target("jetson-jp6", "Jetson, JetPack 6", "3.10", "aarch64", 35, l4t=36),
         Target("debian-arm64", "Debian 12, arm64", "3.11", "aarch64", 36),
         Target("debian-amd64", "Debian 12, amd64", "3.11", "x86_64", 36),
     )

@@ -131,9 +131,9 @@ def render_unit(
     return _TEMPLATE.format(
         site=settings.station.site,
         name=settings.station.name,
-        command=_quoted(command),
-        config=_quoted(config).replace("$", "$$"),
-        state=" ".join(_quoted(folder) for folder in sorted(folders)),
+        command=quoted(command),
+        config=quoted(config).replace("$", "$$"),
+        state=" ".join(quoted(folder) for folder in sorted(folders)),
         user=user,
         runtime="" if state is None else _RUNTIME,
         before="" if state is None else _CLOCK,
@@ -145,7 +145,7 @@ def render_unit(
     )
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     """A path as systemd reads it. It puts variables into arguments, so `$` is doubled there."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{text}"'

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime
 from pathlib import Path
+
+from lineside_device.package import created
 
 
 def clock_floor(package: Path) -> float:
@@ -25,8 +26,7 @@ def clock_floor(package: Path) -> float:
         OSError: it can't be read.
         ValueError: it says no time.
     """
-    created = str(json.loads(package.read_bytes())["created"])
-    return datetime.strptime(f"{created}+0000", "%Y-%m-%dT%H:%M:%SZ%z").timestamp()
+    return created(json.loads(package.read_bytes())).timestamp()
 
 
 def raise_clock(floor: float) -> bool:

@@ -6,8 +6,6 @@ from typing import Any
 
 from lineside_device.errors import RefusedError
 
-JETPACK_6 = 36
-"""Its major version of Linux for Tegra."""
 ROOM = 4
 """How many times its packed size a release may take while it is installed."""
 
@@ -37,11 +35,12 @@ def check_host(found: dict[str, Any], info: dict[str, Any], size: int, *, booted
             f"this system has Python {python}, the package is for {info['python']}: "
             "pack for another --target, or use another system"
         )
-    if info.get("target") == "jetson-jp6" and found.get("l4t") != JETPACK_6:
-        kind = "no Jetson" if found.get("l4t") is None else f"a Jetson with L4T {found['l4t']}"
+    wanted, there = info.get("l4t"), found.get("l4t")
+    if wanted is not None and there != wanted:
+        kind = "no Jetson" if there is None else f"a Jetson with L4T {there}"
         _refuse(
-            f"this is {kind}, the package is for JetPack 6 (L4T {JETPACK_6}): flash it with "
-            "NVIDIA's SDK Manager, or pack for another --target"
+            f"this is {kind}, the package is for L4T {wanted}: flash it with NVIDIA's SDK "
+            "Manager, or pack for another --target"
         )
     if found["glibc"] < info["glibc"]:
         version = f"glibc 2.{found['glibc']}" if found["glibc"] else "no glibc"

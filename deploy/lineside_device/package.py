@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from lineside_device.errors import RefusedError
 
 FILE = "package.json"
 SCHEMA = "lineside.package/1"
+CREATED = "%Y-%m-%dT%H:%M:%SZ"
+"""How `created` is written: UTC."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,18 @@ class Package:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(int(one["size"]) for one in self.info["files"].values())
+
+
+def created(info: dict[str, Any]) -> datetime:
+    """When a package was made, UTC.
+
+    Args:
+        info: its package.json.
+
+    Raises:
+        ValueError: it says no time.
+    """
+    return datetime.strptime(f"{info['created']}+0000", f"{CREATED}%z")
 
 
 def open_package(folder: Path) -> Package:

@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,16 @@ def words(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own, with room for nothing."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
 def install(root: Path, config: Path) -> None:
     """What a package lays down that a backup needs."""
     release = root / "opt/lineside/releases/abc"
@@ -58,7 +70,7 @@ def install(root: Path, config: Path) -> None:
 
 @pytest.mark.broker
 def test_a_new_device_gets_what_the_old_one_had(
-    broker: Mosquitto, bundle_folder: Path, tmp_path: Path, words: Path
+    broker: Mosquitto, bundle_folder: Path, tmp_path: Path, words: Path, small: Path
 ) -> None:
     state, backup = tmp_path / "state", tmp_path / "press4.backup"
     state.mkdir()
@@ -79,6 +91,10 @@ def test_a_new_device_gets_what_the_old_one_had(
     with old:
         told = ("--ssh-config", old.config, "device", "--out", backup, "--passphrase-file", words)
         done = lineside("deploy", "backup", *told)
+        full = small / "press4.backup"
+        failed = lineside("deploy", "backup", *told, "--out", full, ok=False)
+        assert failed.stderr.startswith(f"error: {full}: the disk is full; free")
+        assert not list(full.parent.iterdir())
     assert done.stdout.startswith(f"Backup: {backup} (")
     with tarfile.open(backup) as archive:
         names = set(archive.getnames())

@@ -36,7 +36,7 @@ INFO: dict[str, Any] = {"machine": "aarch64", "python": "3.11", "glibc": 36}
 @pytest.mark.parametrize(
     ("said", "l4t", "why"),
     [
-        (None, None, "this is no Jetson, the package is for JetPack 6 (L4T 36): flash it with NV"),
+        (None, None, "this is no Jetson, the package is for L4T 36: flash it with NVIDIA"),
         ("# R35 (release), REVISION: 5.0, GCID: 3", 35, "this is a Jetson with L4T 35, the pack"),
         ("# R36 (release), REVISION: 4.3, GCID: 3", 36, ""),
     ],
@@ -48,7 +48,7 @@ def test_a_jetson_says_what_it_is(
     if said is not None:
         path.write_text(said)
     assert number_in(str(path), r"# R(\d+)") == l4t
-    found, info = FOUND | {"l4t": l4t}, INFO | {"target": "jetson-jp6"}
+    found, info = FOUND | {"l4t": l4t}, INFO | {"l4t": 36}
     if not why:
         check_host(found, info, 1000, booted=True)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import msgspec
 import lineside_device
 from lineside.bundle import Bundle, open_bundle
 from lineside.errors import LinesideError
-from lineside.files import fsync_folder, read_file, storage_error
+from lineside.files import new_file, read_file, storage_error
 from lineside.keys import read_public_key
 from lineside.settings import parse_settings
 from lineside_deploy.package.bom import bill_of_materials
@@ -31,7 +30,7 @@ from lineside_deploy.package.contents import (
 from lineside_deploy.package.wheels import fetch_wheels, own_wheel
 from lineside_deploy.targets import Target
 from lineside_deploy.unit import TRIAL, render_unit
-from lineside_device.package import FILE
+from lineside_device.package import CREATED, FILE
 from lineside_device.places import HOME, STATE, TRIAL_UNIT, UNIT, USER
 
 MAX_FILE_BYTES: Final = 64 * 1024
@@ -55,8 +54,6 @@ from lineside_device.main import main
 
 sys.exit(main())
 """
-
-CREATED: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def pack(
@@ -176,6 +173,7 @@ def _describe(
         python=target.python,
         machine=target.machine,
         glibc=target.glibc,
+        l4t=target.l4t,
         site=settings.station.site,
         station=settings.station.name,
         prefix=settings.mqtt.prefix,
@@ -194,21 +192,13 @@ def _requirement(wheel: str, record: PackageFile) -> str:
 
 def _write_tar(folder: Path, out: Path) -> None:
     """One file, whole or not at all; the same package gives the same bytes."""
-    part = out.with_name(f".{out.name}.part")
-    try:
-        with tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as archive:
-            for file in sorted(folder.rglob("*")):
-                if file.is_file():
-                    entry = archive.gettarinfo(file, str(file.relative_to(folder)))
-                    entry.uid = entry.gid = 0
-                    entry.uname = entry.gname = "root"
-                    entry.mode = 0o755 if file.suffix == ".sh" else 0o644
-                    entry.mtime = 0
-                    with file.open("rb") as data:
-                        archive.addfile(entry, data)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(out)
-        fsync_folder(out.absolute().parent)
-    finally:
-        part.unlink(missing_ok=True)
+    with new_file(out) as part, tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                entry = archive.gettarinfo(file, str(file.relative_to(folder)))
+                entry.uid = entry.gid = 0
+                entry.uname = entry.gname = "root"
+                entry.mode = 0o755 if file.suffix == ".sh" else 0o644
+                entry.mtime = 0
+                with file.open("rb") as data:
+                    archive.addfile(entry, data)

@@ -61,6 +61,8 @@ class Package(Struct, frozen=True, kw_only=True):
     """As `uname -m` says it."""
     glibc: int
     """The minor version that the wheels ask for at most."""
+    l4t: int | None = None
+    """Of a Jetson: the major version of its Linux for Tegra."""
     site: str
     station: str
     prefix: str

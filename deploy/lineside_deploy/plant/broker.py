@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from lineside.topics import DEFAULT_PREFIX, PREFIX_PATTERN
+from lineside_deploy.unit import quoted
 
 _HOST: Final = r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$(?!\n)"
 Host = Annotated[str, Meta(pattern=_HOST)]
@@ -134,10 +135,5 @@ def unit(folder: Path) -> str:
     Args:
         folder: absolute, of the broker's files.
     """
-    path = _quoted(folder)
-    return _UNIT.format(config=_quoted(folder / "mosquitto.conf").replace("$", "$$"), folder=path)
-
-
-def _quoted(path: Path) -> str:
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{text}"'
+    path = quoted(folder)
+    return _UNIT.format(config=quoted(folder / "mosquitto.conf").replace("$", "$$"), folder=path)

@@ -72,10 +72,6 @@ def _issuing() -> ModuleType:
     return issuing
 
 
-def _remote(host: str | None, port: int | None, ssh_config: Path | None) -> Remote | None:
-    return None if host is None else Remote(host, port, ssh_config)
-
-
 def _give(name: str, remote: Remote | None, plant: Path, out: Path | None, *, renew: bool) -> None:
     if (remote is None) == (out is None):
         msg = "either USER@HOST, where the key is to be made, or --out FILE is expected"
@@ -101,38 +97,24 @@ def _station_words(command: Callable[..., None]) -> Callable[..., None]:
 
 @station.command("new", epilog="Example:  lineside deploy station new ulm/press4 pi@press4.local")
 @_station_words
-def new_station(
-    name: str,
-    host: str | None,
-    port: int | None,
-    ssh_config: Path | None,
-    plant: Path,
-    out: Path | None,
-) -> None:
+def new_station(name: str, remote: Remote | None, plant: Path, out: Path | None) -> None:
     """Give a station its identity: a key made on the device, and a certificate for it.
 
     It becomes /etc/lineside/station.pem there; name it in the configuration, as cert_file and as
     key_file. Without USER@HOST the key is made here, for a card: --out says where.
     """
-    _give(name, _remote(host, port, ssh_config), plant, out, renew=False)
+    _give(name, remote, plant, out, renew=False)
 
 
 @station.command("renew", epilog="Example:  lineside deploy station renew ulm/press4 pi@press4")
 @_station_words
-def renew_station(
-    name: str,
-    host: str | None,
-    port: int | None,
-    ssh_config: Path | None,
-    plant: Path,
-    out: Path | None,
-) -> None:
+def renew_station(name: str, remote: Remote | None, plant: Path, out: Path | None) -> None:
     """Give a station a new key and certificate, which it takes when it connects the next time.
 
     The certificate before stays good until it ends. If the key may be known to somebody: revoke,
     and then new.
     """
-    _give(name, _remote(host, port, ssh_config), plant, out, renew=True)
+    _give(name, remote, plant, out, renew=True)
 
 
 @user.command("new", epilog="Example:  lineside deploy user new ann --may-command --out ann.pem")

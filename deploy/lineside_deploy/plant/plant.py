@@ -8,7 +8,7 @@
         lineside-broker.service
 
 What is written down comes before what is handed out: a certificate that is not in `issued.json`
-was never anywhere, and one that is revoked there is in `revoked.pem` after the next command.
+was never anywhere, and a revocation that was cut is whole when it is done again.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def test_a_device_that_cannot_be_written(server: SshServer, plant: Path) -> None
     (server.folder / "written" / "etc" / "lineside").write_text("in the way")
     told = ("--plant", plant, "--ssh-config", server.config)
     done = lineside("deploy", "station", "new", *told, "ulm/press4", "device", ok=False)
-    assert done.stderr.startswith("error: device made no key: ")
+    assert done.stderr.startswith("error: device: mkdir: cannot create directory ")
     assert lineside("deploy", "station", "list", "--plant", plant).stdout == ""
 
 

@@ -124,11 +124,17 @@ def test_folders_that_are_no_plants(tmp_path: Path, plant: Plant) -> None:
     (tmp_path / "photos/cat.jpg").touch()
     with pytest.raises(InputError, match="photos holds something else: name a new folder"):
         make_plant(tmp_path / "photos", SETTINGS)
-    with pytest.raises(InputError, match=r"is no plant's folder .* make one with 'lineside deploy"):
-        open_plant(tmp_path / "photos").__enter__()
+    with (
+        pytest.raises(InputError, match=r"is no plant's folder .* make one with 'lineside deploy"),
+        open_plant(tmp_path / "photos"),
+    ):
+        pass
     (plant.folder / "issued.json").write_text('{"issued": [{}]}')
-    with pytest.raises(InputError, match=r"issued\.json is damaged .*: put a backup in its place"):
-        open_plant(plant.folder).__enter__()
+    with (
+        pytest.raises(InputError, match=r"issued\.json is damaged .*: put a backup in its place"),
+        open_plant(plant.folder),
+    ):
+        pass
     other = sign.new_authority("other", datetime.now(timezone.utc))
     (plant.folder / "authority/ca.key").write_bytes(sign.key_pem(other.key))
     with pytest.raises(InputError, match="the authority's key is not the one of its certificate"):
