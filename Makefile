@@ -98,10 +98,10 @@ contained:
 # Five minutes; only root can make its disk.
 boot-test: setup mosquitto emulation
 	@PATH="$$PATH:/usr/sbin"; { command -v qemu-system-aarch64 && command -v mkfs.ext4 && \
-	  command -v depmod && command -v cpio && command -v ssh; } >/dev/null || { \
+	  command -v mkfs.fat && command -v depmod && command -v cpio && command -v ssh; } >/dev/null || { \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-	    --no-install-recommends qemu-system-arm e2fsprogs kmod cpio openssh-client \
-	    openssl; }
+	    --no-install-recommends qemu-system-arm e2fsprogs dosfstools kmod cpio \
+	    openssh-client openssl; }
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n 0 -s -v tests/boot/boot.py
 
 # Cards, a push and the way back from a bad bundle, each on a machine that boots; some ten minutes.

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.broker import wait_for
 from tests.support.command import lineside
 from tests.support.listener import Listener
 from tests.support.plant import PlantBroker
+from tests.support.stationed import configuration
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -35,26 +37,24 @@ FIRST_VERDICT_S = 60.0
 WATCHDOG_S = 60.0
 RESIDENT_MB = 150
 
-CONFIGURATION = """
-[station]
-site = "ulm"
-name = "press4"
-[mqtt]
-url = "mqtts://{host}:{port}"
-ca_file = "{ca}"
-cert_file = "station.pem"
-key_file = "station.pem"
-[[model]]
-name = "cells"
-bundle = "{bundle}"
-[[camera]]
-name = "top"
+CAMERA = """\
 source = "v4l2:/dev/video0"
 [[stream]]
 name = "top"
 camera = "top"
 model = "cells"
 trigger = "interval:1"
+"""
+
+PARTITION = "/root/bootfs"
+# What `lineside deploy card` does there, with a kernel that knows FAT.
+WRITE = """\
+from pathlib import Path
+from lineside.files import new_file, write_file
+with new_file(Path('/mnt/lineside.tar')) as part:
+    part.write_bytes(bytes(10_000_000))
+for text in (b'first', b'second'):
+    write_file(Path('/mnt/lineside.sh'), text, 0o755)
 """
 
 
@@ -64,7 +64,6 @@ class Station:
 
     machine: Booted
     listener: Listener
-    told: dict[str, float] = field(default_factory=dict)
 
     def show(self, *names: str) -> dict[str, str]:
         """What systemd says of the agent's unit."""
@@ -84,10 +83,7 @@ def station(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     with PlantBroker(folder / "plant", HOST) as broker:
         identity = broker.station("ulm/press4")
         config = folder / "station.toml"
-        ca = folder / "plant/authority/ca.pem"
-        config.write_text(
-            CONFIGURATION.format(host=HOST, port=broker.port, ca=ca, bundle=bundle_folder)
-        )
+        config.write_text(configuration(broker, bundle_folder, CAMERA))
         package = folder / "package.tar"
         lineside(
             *("deploy", "pack", "--config", config, "--target", "debian-arm64", "--out", package)
@@ -101,6 +97,8 @@ def station(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
             done = machine.run("/root/package/install.sh")
             assert done.returncode == 0, (done.stdout, done.stderr)
             shutil.rmtree(machine.root / "root/package")
+            fat = ["mkfs.fat", "-C", str(machine.root / PARTITION.lstrip("/")), "20000"]
+            subprocess.run(fat, check=True, stdout=subprocess.DEVNULL)
 
         image = Image(folder / "image", install)
         user = broker.settings(broker.user("observer"))
@@ -148,6 +146,21 @@ def test_it_runs_shut_in_and_small(station: Station) -> None:
     exposure = float(said.splitlines()[-1].partition("service: ")[2].split()[0])
     print(f"exposure: {exposure}")  # noqa: T201
     assert exposure <= 2.0
+
+
+def test_a_boot_partition_takes_what_a_card_holds(station: Station) -> None:
+    def run(command: str) -> str:
+        done = station.machine.run(command)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    mount = f"mkdir -p /mnt; mount -t vfat -o loop {PARTITION} /mnt"
+    run(mount)
+    run(f'/opt/lineside/current/venv/bin/python -c "{WRITE}"')
+    run(f"umount /mnt; {mount}")
+    assert run("cd /mnt; stat --format '%n %s' *") == "lineside.sh 6\nlineside.tar 10000000\n"
+    assert run("cat /mnt/lineside.sh") == "second"
+    run("umount /mnt")
 
 
 def test_one_that_stands_still_is_started_anew(station: Station) -> None:

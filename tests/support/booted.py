@@ -119,16 +119,41 @@ def let_in(folder: Path, port: int) -> Path:
     return config
 
 
-def run_there(config: Path, command: str, timeout: float) -> subprocess.CompletedProcess[str]:
-    """A shell command on the machine that a configuration of ssh calls `device`; it may fail."""
-    words = ["-F", str(config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
-    return subprocess.run(
-        [program("ssh", "openssh-client"), *words, "device", command],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+class Powered:
+    """A machine that may be on: what can be asked of it over SSH, and of its console.
+
+    Args:
+        config: of ssh, in which it is called `device`.
+        log: what it says on its console.
+    """
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self.config, self.log = config, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """A shell command there, as root; it may fail."""
+        words = ["-F", str(self.config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+        return subprocess.run(
+            [program("ssh", "openssh-client"), *words, "device", command],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def console(self) -> str:
+        """What it said last on its console."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def wait(self, timeout: float = 180) -> None:
+        """Until it lets somebody in."""
+        deadline = time.monotonic() + timeout
+        while self.run("true", timeout=timeout).returncode:
+            assert time.monotonic() < deadline, self.console()
+            assert self._process is not None
+            assert self._process.poll() is None, self.console()
+            time.sleep(0.1)
 
 
 class Image:
@@ -190,7 +215,7 @@ class Image:
         shutil.rmtree(start)
 
 
-class Booted:
+class Booted(Powered):
     """A machine that runs from an image; what it writes stays on the disk.
 
     Args:
@@ -203,13 +228,10 @@ class Booted:
         self, image: Image, memory_mb: int = 1024, wakes_at: str = "2020-01-01T00:00:00"
     ) -> None:
         self._image, self._memory, self._wakes_at = image, memory_mb, wakes_at
-        self.log = image.folder / "console"
         self.port = free_port()
-        self.config = image.folder / "ssh"
+        super().__init__(let_in(image.folder, self.port), image.folder / "console")
 
     def __enter__(self) -> Self:
-        folder = self._image.folder
-        let_in(folder, self.port)
         drive = f"if=none,id=disk,file={self._image.disk},format=raw,cache=unsafe"
         forward = f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"
         command = [program("qemu-system-aarch64", "qemu-system-arm"), "-M", "virt"]
@@ -237,21 +259,6 @@ class Booted:
 
     def pull_the_plug(self) -> None:
         """No power, at once."""
-        self._process.kill()
-        self._process.wait(10)
-
-    def run(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """A shell command there, as root; it may fail."""
-        return run_there(self.config, command, timeout)
-
-    def console(self) -> str:
-        """What it said last on its console."""
-        return self.log.read_text(errors="replace")[-3000:]
-
-    def wait(self, timeout: float = 180) -> None:
-        """Until it lets somebody in."""
-        deadline = time.monotonic() + timeout
-        while self.run("true", timeout=timeout).returncode:
-            assert time.monotonic() < deadline, self.console()
-            assert self._process.poll() is None
-            time.sleep(0.5)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 import pytest
 from typing_extensions import Self
 
-from tests.support.booted import FILES, configure, let_in, run_there
+from tests.support.booted import FILES, Powered, configure, let_in
 from tests.support.broker import free_port
 from tests.support.debian import unpack
 from tests.support.program import program
@@ -32,7 +31,7 @@ PACKAGES: Final = (
 NEEDED: Final = ("etc/hostname", "etc/hosts", "etc/machine-id", "etc/ssh/sshd_config")
 
 
-class Contained:
+class Contained(Powered):
     """The machine: made once, and switched on and off.
 
     Args:
@@ -53,14 +52,11 @@ class Contained:
         files["etc/systemd/system/ssh.service"] = FILES["etc/systemd/system/ssh.service"]
         configure(self.root, folder, files, {"ssh.service": "/etc/systemd/system/ssh.service"})
         self._probe()
-        self.config = let_in(folder, self.port)
-        self.log = folder / "console"
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(let_in(folder, self.port), folder / "console")
 
     def _probe(self) -> None:
-        words = ["--quiet", "--directory", str(self.root), "--register=no", "--keep-unit"]
         done = subprocess.run(
-            [self._nspawn, *words, "--pipe", "/bin/true"],
+            [*self._command(), "--pipe", "/bin/true"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -88,12 +84,20 @@ class Contained:
             self.pull_the_plug()
 
     def _start(self, *words: str) -> None:
-        options = ["--quiet", "--directory", str(self.root), "--boot", "--register=no"]
-        options += ["--keep-unit", "--link-journal=no", "--resolv-conf=off", "--console=pipe"]
+        options = ["--boot", "--link-journal=no", "--resolv-conf=off", "--console=pipe"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._nspawn, *options, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self._command(), *options, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
+
+    def _command(self) -> list[str]:
+        # By its name it has a folder in /run: machines that run at the same time need their own.
+        name = f"press4-{self.port}"
+        words = ["--quiet", "--directory", str(self.root), "--machine", name]
+        return [self._nspawn, *words, "--register=no", "--keep-unit"]
 
     def __exit__(self, *_exc: object) -> None:
         self.pull_the_plug()
@@ -110,23 +114,6 @@ class Contained:
         assert self._process is not None
         listed = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in listed.read_text().split()]
-
-    def run(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """A shell command there, as root; it may fail."""
-        return run_there(self.config, command, timeout)
-
-    def console(self) -> str:
-        """What it said last on its console."""
-        return self.log.read_text(errors="replace")[-3000:]
-
-    def wait(self, timeout: float = 60) -> None:
-        """Until it lets somebody in."""
-        deadline = time.monotonic() + timeout
-        while self.run("true").returncode:
-            assert time.monotonic() < deadline, self.console()
-            assert self._process is not None
-            assert self._process.poll() is None, self.console()
-            time.sleep(0.1)
 
 
 def _bookworm(root: Path) -> None:

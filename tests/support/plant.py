@@ -27,7 +27,7 @@ class PlantBroker:
     """
 
     def __init__(self, folder: Path, host: str = "localhost") -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.host, self.port = folder, host, free_port()
         account = "root" if os.geteuid() == 0 else "mosquitto"
         words = ("--host", "127.0.0.1", "--host", host, "--bind", "127.0.0.1", "--port", self.port)
         lineside("deploy", "broker", folder, *words, "--account", account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,14 @@ from tests.support.listener import Listener
 from tests.support.plant import PlantBroker
 
 PICTURES: Final = "var/lib/lineside/line"
-CONFIGURATION: Final = """
+TARGETS: Final = {"x86_64": "debian-amd64", "aarch64": "debian-arm64"}
+_CONFIGURATION: Final = """
 health_s = 1
 [station]
 site = "ulm"
 name = "press4"
 [mqtt]
-url = "mqtts://127.0.0.1:{port}"
+url = "mqtts://{host}:{port}"
 ca_file = "{ca}"
 cert_file = "station.pem"
 key_file = "station.pem"
@@ -33,9 +35,19 @@ name = "cells"
 bundle = "{bundle}"
 [[camera]]
 name = "top"
-source = "line:/{pictures}"
-rate = 5.0
 """
+
+
+def configuration(broker: PlantBroker, bundle: Path, camera: str) -> str:
+    """A configuration of ulm/press4, as it is on the workstation.
+
+    Args:
+        broker: where it publishes.
+        bundle: the model of its only camera.
+        camera: the rest of the camera's table, and what follows it.
+    """
+    told = {"port": broker.port, "ca": broker.folder / "authority/ca.pem", "bundle": bundle}
+    return _CONFIGURATION.format(host=broker.host, **told) + camera
 
 
 @dataclass
@@ -51,17 +63,15 @@ class Plant:
     def configure(self, name: str, bundle: Path | None = None, more: str = "") -> Path:
         """A configuration of ulm/press4, as it is on the workstation."""
         config = self.folder / f"{name}.toml"
-        told = {"port": self.broker.port, "ca": self.broker.folder / "authority/ca.pem"}
-        config.write_text(
-            CONFIGURATION.format(**told, bundle=bundle or self.bundle, pictures=PICTURES) + more
-        )
+        camera = f'source = "line:/{PICTURES}"\nrate = 5.0\n{more}'
+        config.write_text(configuration(self.broker, bundle or self.bundle, camera))
         return config
 
     def pack(self, name: str, bundle: Path | None = None, more: str = "") -> Path:
         """A package for the machine."""
         config = self.configure(name, bundle, more)
         out = self.folder / f"{name}.tar"
-        target = ("--target", "debian-amd64", "--out", out)
+        target = ("--target", TARGETS[platform.machine()], "--out", out)
         lineside("deploy", "pack", "--config", config, *target)
         return out
 
@@ -81,6 +91,18 @@ class Plant:
     def boot(self) -> str:
         """The agent's, once the broker has its status; empty: not yet."""
         return str((self.status()["status"] or {"boot": ""})["boot"])
+
+    @contextlib.contextmanager
+    def replaced(self, machine: Contained) -> Iterator[Contained]:
+        """Another machine in the place of this one, which is switched off until that goes."""
+        ours, self.machine = self.machine, machine
+        ours.pull_the_plug()
+        try:
+            yield machine
+        finally:
+            machine.pull_the_plug()
+            self.machine = ours
+            ours.switch_on()
 
     def publishes(self, not_boot: str = "") -> None:
         """Wait until the agent that runs has given another result.
