@@ -162,6 +162,11 @@ class Remote:
 
     def _failed(self, code: int, said: str) -> str:
         last = said.strip().splitlines()[-1:] or [f"exit code {code}"]
+        if last[0] == "sudo: a password is required":
+            return (
+                f"{self.host}: its account may not become root without a password "
+                f"(sudo -n true): allow that, or name root@{self.host.rpartition('@')[2]}"
+            )
         return f"{self.host}: {last[0].removeprefix('error: ')}"
 
     def _why(self, errors: str) -> str:

@@ -186,8 +186,11 @@ def _conclude(home: Home, outcome: Outcome) -> None:
 def _tried(outcome: Outcome | None) -> int:
     if outcome is None:
         return 0
-    say(f"release {outcome.release} {'is good' if outcome.good else 'failed'}: {outcome.why}")
-    return 0 if outcome.good else 1
+    if not outcome.good:
+        sys.stderr.write(f"error: release {outcome.release} failed: {outcome.why}\n")
+        return 1
+    say(f"release {outcome.release} is good: {outcome.why}")
+    return 0
 
 
 def _rollback(home: Home, system: System) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside.messages import Result, Status
+from lineside.messages import Health, Result, Status
 from tests.support.arm64 import Machine
 from tests.support.booted import Booted, Image
 from tests.support.broker import wait_for
@@ -146,6 +146,8 @@ def test_it_runs_shut_in_and_small(station: Station) -> None:
     exposure = float(said.splitlines()[-1].partition("service: ")[2].split()[0])
     print(f"exposure: {exposure}")  # noqa: T201
     assert exposure <= 2.0
+    wait_for(lambda: station.listener.of(Health), 60)
+    assert station.listener.of(Health)[-1].xnnpack == {"cells": True}  # shut in as it is
 
 
 def test_a_boot_partition_takes_what_a_card_holds(station: Station) -> None:

@@ -93,6 +93,14 @@ def test_a_key_that_is_not_let_in(server: SshServer, device: Remote) -> None:
         device.run("true")
 
 
+def test_an_account_that_may_not_become_root(device: Remote) -> None:
+    # What sudo says to one that is not in its list: here everybody is root.
+    with pytest.raises(
+        DeployError, match=r"device: its account may not become root .* root@device"
+    ):
+        device.call("echo 'sudo: a password is required' >&2; exit 1")
+
+
 def test_a_machine_that_is_not_there(server: SshServer) -> None:
     with pytest.raises(DeployError, match=r"device can't be reached: .*Connection refused"):
         Remote("device", port=1, config=server.config).run("true")
