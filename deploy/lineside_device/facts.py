@@ -5,6 +5,7 @@ Python 3.7 reads it, so that what is too old for all the rest can be refused by 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,6 +19,10 @@ from typing import Any
 HOME = "/opt/lineside"
 TEGRA = "/etc/nv_tegra_release"
 POWER = "/var/lib/nvpmodel/status"
+COMPLETE = "complete"
+"""A file in each release whose installation came to its end."""
+KEPT = "kept"
+"""A file in each release that was tried, and stayed."""
 
 
 def facts(home: str = HOME) -> dict[str, Any]:
@@ -42,11 +47,36 @@ def facts(home: str = HOME) -> dict[str, Any]:
         "systemd": Path("/run/systemd/system").is_dir(),
         "home": home,
         "writable": not os.statvfs(folder).f_flag & os.ST_RDONLY,
-        "free": shutil.disk_usage(folder).free,
+        # What an installation removes first is as good as free.
+        "free": shutil.disk_usage(folder).free + sum(map(_size, leftovers(home))),
         # Of a Jetson: the major version of its Linux for Tegra (36 is JetPack 6), and nvpmodel's.
         "l4t": number_in(TEGRA, r"# R(\d+)"),
         "power_mode": number_in(POWER, r"pmode:(\d+)"),
     }
+
+
+def leftovers(home: str) -> list[Path]:
+    """Releases that are none: an installation was cut, or a switch to one that is complete.
+
+    Here, since this file is asked on devices that have nothing else of ours.
+
+    Args:
+        home: where releases are.
+    """
+    try:
+        current = Path(os.readlink(f"{home}/current")).name  # noqa: PTH115 - Python 3.7
+    except OSError:
+        current = ""
+    found = [one for one in Path(home).glob("releases/*") if one.name != current]
+    return [one for one in found if not (one / COMPLETE).exists() or not (one / KEPT).exists()]
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    with contextlib.suppress(OSError):  # somebody removes it just now
+        for one in folder.rglob("*"):
+            size += one.lstat().st_size
+    return size
 
 
 def number_in(path: str, pattern: str) -> int | None:

@@ -1,7 +1,8 @@
 """Releases side by side, and one link to the one that runs.
 
     /opt/lineside/
-        releases/RELEASE/     a folder each; `complete` is written last: without it, it is rubbish
+        releases/RELEASE/     a folder each; `complete` is written last: without it, it is rubbish.
+                              `kept`: it was tried, and stayed. Without it, nobody goes back to it
         current -> releases/RELEASE
         trial.json            a release that must prove itself yet, and the one before
 
@@ -21,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineside_device.errors import RefusedError
-
-COMPLETE = "complete"
+from lineside_device.facts import COMPLETE, KEPT, leftovers
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ class Home:
 
     @property
     def releases(self) -> list[str]:
-        """Those that are complete, the oldest first."""
-        found = [one for one in self.folder.glob("releases/*") if (one / COMPLETE).exists()]
+        """Those that were tried, and stayed, and the current one; the oldest first."""
+        rubbish = leftovers(str(self.folder))
+        found = [one for one in self.folder.glob("releases/*") if one not in rubbish]
+        found = [one for one in found if (one / COMPLETE).exists()]
         return [one.name for one in sorted(found, key=lambda one: (one / COMPLETE).stat().st_mtime)]
 
     @property
@@ -88,13 +90,23 @@ class Home:
         _sync(path)
         _sync(path.parent)
 
+    def is_complete(self, name: str) -> bool:
+        """Whether a release is installed, tried or not."""
+        return (self.release(name) / COMPLETE).exists()
+
+    def keep(self, name: str) -> None:
+        """A release was tried, and stays."""
+        (self.release(name) / KEPT).write_bytes(b"")
+        _sync(self.release(name) / KEPT)
+        _sync(self.release(name))
+
     def switch(self, name: str) -> None:
         """Let the link lead to a release.
 
         Raises:
             RefusedError: that release is not complete.
         """
-        if not (self.release(name) / COMPLETE).exists():
+        if not self.is_complete(name):
             msg = f"{self.release(name)} is no complete release: there are {self.releases}"
             raise RefusedError(msg)
         new = self.folder / ".current"
@@ -125,11 +137,25 @@ class Home:
                 raise RefusedError(msg) from error
             yield
 
-    def clear(self) -> None:
-        """Remove what installations that were cut have left."""
-        for path in self.folder.glob("releases/*"):
-            if not (path / COMPLETE).exists():
-                shutil.rmtree(path)
+    @contextlib.contextmanager
+    def deciding(self) -> Iterator[None]:
+        """Nobody else decides a trial meanwhile: who comes second waits, and finds none."""
+        handle = os.open(self.folder, os.O_RDONLY)  # a file might find no room
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def clear(self, wanted: str = "") -> None:
+        """Remove what installations that were cut have left.
+
+        Args:
+            wanted: a release that is used if it is complete.
+        """
+        for path in leftovers(str(self.folder)):
+            if path.name != wanted or not self.is_complete(wanted):
+                self.remove(path.name)
 
     def prune(self, keep: int) -> None:
         """Remove all but the last releases; the current one stays.

@@ -31,7 +31,7 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
     Raises:
         RefusedError: the machine is not one that the package is for, or a step failed.
     """
-    home.clear()
+    home.clear(package.release)
     found = facts(str(home.folder))
     check_host(found, package.info, package.size, booted=system.booted)
     if not found["root"]:
@@ -39,7 +39,7 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
         raise RefusedError(msg)
     system.account()
     system.folders()
-    if package.release in home.releases:
+    if home.is_complete(package.release):
         say(f"release {package.release} is there already")
         return
     folder = home.begin(package.release)

@@ -92,11 +92,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: bool) -> int:
     package = open_package(folder)
-    trial = home.trial
-    if trial is not None and system.booted:
-        say("a release is being tried: waiting until that is decided")
-        system.start_trial()
-        _wait(lambda: home.trial is None, trial.wait_s + JUDGED_S)
+    _settle(home, system)
     install(package, home, system, say)
     if home.current == package.release and home.trial is None:
         system.units()
@@ -125,18 +121,28 @@ def _switch(release: str, home: Home, system: System, wait_s: float) -> None:
     system.units()
 
 
-def _wait(until: Callable[[], bool], most_s: float) -> None:
-    deadline = time.monotonic() + most_s
-    while not until() and time.monotonic() < deadline:
+def _settle(home: Home, system: System) -> None:
+    """Wait until a switch before is decided; at the next start it is, where there is no systemd."""
+    trial = home.trial
+    if trial is None or not system.booted:
+        return
+    say("a release is being tried: waiting until that is decided")
+    system.start_trial()
+    deadline = time.monotonic() + trial.wait_s + JUDGED_S
+    while home.trial is not None:
+        if time.monotonic() > deadline:
+            msg = "whether a release before stays is not decided: journalctl -u lineside-trial"
+            raise RefusedError(msg)
         time.sleep(POLL_S)
 
 
 def _decided(home: Home, system: System) -> Outcome | None:
     """The switch that is not decided yet is decided: what `lineside-trial.service` does."""
-    outcome = _once_there_is_room(lambda: _judge(home, system))
-    if outcome is not None:
-        _once_there_is_room(lambda: _conclude(home, outcome))
-    return outcome
+    with home.deciding():
+        outcome = _once_there_is_room(lambda: _judge(home, system))
+        if outcome is not None:
+            _once_there_is_room(lambda: _conclude(home, outcome))
+        return outcome
 
 
 def _once_there_is_room(what: Callable[[], T]) -> T:
@@ -177,10 +183,11 @@ def _conclude(home: Home, outcome: Outcome) -> None:
     part = home.folder / f".{OUTCOME}"
     part.write_text(json.dumps(asdict(outcome)))
     part.replace(home.folder / OUTCOME)
-    home.decide()
-    if home.current != outcome.release and outcome.release in home.releases:
-        home.remove(outcome.release)  # so that nobody goes back to it
+    if home.current == outcome.release:
+        home.keep(outcome.release)
+    home.clear()
     home.prune(KEEP)
+    home.decide()  # last: from here on another installation may begin
 
 
 def _tried(outcome: Outcome | None) -> int:
@@ -194,6 +201,7 @@ def _tried(outcome: Outcome | None) -> int:
 
 
 def _rollback(home: Home, system: System) -> None:
+    _settle(home, system)
     known, current = home.releases, home.current
     before = [name for name in known if name != current]
     if not before:

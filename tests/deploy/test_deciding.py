@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lineside_device.facts import facts
 from lineside_device.home import Home
 from tests.support.program import program
 
@@ -20,6 +22,7 @@ DECIDE = """
 import sys
 from pathlib import Path
 import lineside_device.main as main
+from lineside_device.facts import facts
 from lineside_device.home import Home
 from lineside_device.system import System
 main.AGAIN_S = 0.2
@@ -47,6 +50,7 @@ def test_a_full_disk_puts_it_off(disk: Path) -> None:
         (home.begin(name) / "package.json").write_text(json.dumps(told))
         home.complete(name)
     home.switch("one")
+    home.keep("one")
     home.try_out("two", 0.0)
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -70,3 +74,30 @@ def test_a_full_disk_puts_it_off(disk: Path) -> None:
     assert done.stdout.endswith("False\n")
     assert (home.trial, home.current, home.releases) == (None, "one", ["one"])
     assert not json.loads((home.folder / "outcome.json").read_bytes())["good"]
+
+
+def test_what_a_cut_installation_has_left_is_as_good_as_free(disk: Path) -> None:
+    home = Home(disk / "lineside")
+    home.folder.mkdir()
+    before = facts(str(home.folder))["free"]
+    (home.begin("cut") / "file").write_bytes(bytes(1_000_000))
+    assert shutil.disk_usage(disk).free < before - 900_000
+    assert facts(str(home.folder))["free"] > before - 100_000
+
+
+def test_who_comes_second_to_decide_waits(disk: Path) -> None:
+    home = Home(disk / "lineside")
+    home.folder.mkdir()
+    order: list[str] = []
+
+    def second() -> None:
+        with Home(home.folder).deciding():
+            order.append("second")
+
+    with home.deciding():
+        other = threading.Thread(target=second)
+        other.start()
+        time.sleep(0.2)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lineside_device.errors import RefusedError
+from lineside_device.facts import leftovers
 from lineside_device.home import Home
 from lineside_device.trial import lacking, read_status, try_release
 
@@ -28,6 +29,7 @@ def home(tmp_path: Path) -> Home:
     for name in ("one", "two", "three", "four"):
         (home.begin(name) / "file").write_text(name)
         home.complete(name)
+        home.keep(name)
     return home
 
 
@@ -45,6 +47,20 @@ def test_a_release_that_is_not_complete_is_none(home: Home) -> None:
     home.clear()
     assert not home.release("half").exists()
     assert home.releases == ["two", "three", "four"]
+
+
+def test_what_was_never_tried_is_not_gone_back_to(home: Home) -> None:
+    (home.begin("cut") / "file").write_text("cut off before the switch")
+    home.complete("cut")
+    home.switch("one")
+    assert home.releases == ["one", "two", "three", "four"]
+    assert leftovers(str(home.folder)) == [home.release("cut")]
+    home.clear("cut")
+    assert home.is_complete("cut")  # the same is pushed again: it is used
+    home.clear()
+    assert not home.release("cut").exists()
+    home.try_out("two", 5.0)
+    assert home.releases == ["one", "two", "three", "four"]
 
 
 def test_a_release_that_is_removed_is_none(home: Home) -> None:

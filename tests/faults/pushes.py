@@ -35,6 +35,7 @@ class Cut:
         at_s: seconds after it began.
         rc: what the person's command ended with; None: it was killed.
         new: whether the new release runs; otherwise the one before does.
+        said: the person's command's error; empty: none.
         wrong: what is wrong with the station now; empty: nothing.
     """
 
@@ -42,6 +43,7 @@ class Cut:
     at_s: float
     rc: int | None
     new: bool
+    said: str
     wrong: str
 
 
@@ -94,13 +96,26 @@ class Pushing:
         self._plant, self._package, self._disk = plant, package, disk
         self._random = random.Random(seed)  # noqa: S311 - not for secrets
         self._number = 0
+        self._errors = plant.folder / "errors"
 
     def whole(self) -> float:
-        """A push that is not cut; seconds that it takes."""
+        """A push that is not cut; seconds that it takes.
+
+        Raises:
+            AssertionError: it fails: what it says.
+        """
         began = time.monotonic()
         with self._pushed(self._plant.machine.config) as process:
-            assert process.wait(300) == 0
+            assert process.wait(300) == 0, self._error()
         return time.monotonic() - began
+
+    def is_taken(self) -> str:
+        """Whether the station still takes a push; otherwise what that says."""
+        try:
+            self.whole()
+        except AssertionError as error:
+            return f"no push is taken any more: {error}"
+        return ""
 
     def cut(self, kind: str, longest_s: float) -> Cut:
         """Cut a push at a random moment.
@@ -127,7 +142,11 @@ class Pushing:
         wrong = self._judged(before)
         now = plant.status()["release"] if not wrong else before
         killed = kind == "client killed" and rc is not None and rc < 0
-        return Cut(kind, at, None if killed else rc, now != before, wrong)
+        return Cut(kind, at, None if killed else rc, now != before, self._error(), wrong)
+
+    def _error(self) -> str:
+        lines = self._errors.read_text().splitlines()
+        return lines[-1].removeprefix("error: ") if lines else ""
 
     @contextlib.contextmanager
     def _pushed(self, config: Path) -> Iterator[subprocess.Popen[bytes]]:
@@ -135,10 +154,11 @@ class Pushing:
         package = self._package.with_name("another.tar")
         self._release = another(self._package, package, self._number)
         words = ["deploy", "push", "--ssh-config", str(config), "--wait", "30", "device"]
+        errors = self._errors.open("wb")
         process = subprocess.Popen(
             [sys.executable, "-m", "lineside", *words, str(package)],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             start_new_session=True,
         )
         try:
@@ -147,6 +167,7 @@ class Pushing:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            errors.close()
 
     def _through(self, port: int) -> Path:
         text = self._plant.machine.config.read_text()

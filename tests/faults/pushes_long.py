@@ -4,7 +4,8 @@
 
 A machine with systemd that runs a release, on a file system that can be filled; every push brings
 another release. After each cut it must run a complete release, the one before or the new one, and
-publish. Root is needed. Exits with 1 on any violation; a run in full writes docs/benchmarks.md.
+publish; now and then a push is not cut, and must be taken. Root is needed. Exits with 1 on any
+violation; a run in full writes docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +30,8 @@ from tests.faults.pushes import KINDS, Cut, Pushing
 from tests.support.stationed import plant_with_machine
 
 FULL: Final = 200
+WHOLE_EVERY: Final = 10
+"""Pushes onto a machine that are cut until one is not."""
 DISK: Final = "3G"
 
 
@@ -76,13 +80,17 @@ def cut_all(bundle: Path, numbers: range, seed: int) -> tuple[list[Cut], float]:
                 pushing = Pushing(plant, package, disk, seed)
                 longest = pushing.whole()
                 click.echo(f"a whole push takes {longest:.1f} s")
-                for number in numbers:
+                for place, number in enumerate(numbers, 1):
                     cut = pushing.cut(KINDS[number % len(KINDS)], 1.1 * longest)
+                    if place % WHOLE_EVERY == 0 and not cut.wrong:
+                        cut = replace(cut, wrong=pushing.is_taken())
                     cuts.append(cut)
                     ends = "killed" if cut.rc is None else f"exit code {cut.rc}"
                     runs = cut.wrong or f"the {'new' if cut.new else 'old'} release runs"
                     now = time.strftime("%H:%M:%S")
-                    click.echo(f"{now} {number + 1} {cut.kind} at {cut.at_s:.1f} s, {ends}: {runs}")
+                    said = f" ({cut.said})" * bool(cut.said)
+                    where = f"{now} {number + 1} {cut.kind} at {cut.at_s:.1f} s"
+                    click.echo(f"{where}, {ends}{said}: {runs}")
         finally:
             subprocess.run(["umount", "--lazy", str(disk)], check=True)
     return cuts, longest
