@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -49,6 +49,8 @@ def main() -> None:
             pool.submit(cut_all, asked.bundle.resolve(), share, 1000 * asked.seed + number)
             for number, share in enumerate(shares)
         ]
+        for one in work:
+            one.add_done_callback(complain)
         done = [one.result() for one in work]
     cuts = [cut for found, _ in done for cut in found]
     longest = max(seconds for _, seconds in done)
@@ -59,6 +61,12 @@ def main() -> None:
         command = f"python tests/faults/pushes_long.py --seed {asked.seed}"
         write_section("pushes", "Pushes that are cut", command, body)
     sys.exit(1 if wrong else 0)
+
+
+def complain(work: Future[object]) -> None:
+    """Say at once why a machine's pushes came to no end: the others go on for long."""
+    if (error := work.exception()) is not None:
+        click.echo(f"a machine's pushes ended: {error!r}", err=True)
 
 
 def cut_all(bundle: Path, numbers: range, seed: int) -> tuple[list[Cut], float]:
