@@ -7,6 +7,7 @@ to boot. Root is needed, and systemd-nspawn.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,6 +30,17 @@ PACKAGES: Final = (
     *("openssh-server", "sudo", "findutils"),
 )
 NEEDED: Final = ("etc/hostname", "etc/hosts", "etc/machine-id", "etc/ssh/sshd_config")
+HIERARCHIES: Final = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
+"""Where control groups are, of whichever version."""
+JOIN: Final = f"""\
+for folder in {" ".join(HIERARCHIES)}; do
+  [ -e "$folder/cgroup.procs" ] || continue
+  mkdir -p "$folder/$0" && echo $$ >"$folder/$0/cgroup.procs"
+done
+exec "$@"
+"""
+IN_GROUP: Final = ("sh", "-ec", JOIN)
+"""Followed by the name of a control group, and a command that is run in it."""
 
 
 class Contained(Powered):
@@ -47,6 +59,7 @@ class Contained(Powered):
         folder.mkdir(parents=True)
         (make or _bookworm)(self.root)
         self.port = free_port()
+        self._name = f"press4-{self.port}"
         files = {name: FILES[name] for name in NEEDED}
         files["etc/ssh/sshd_config"] += f"Port {self.port}\nListenAddress 127.0.0.1\n"
         files["etc/systemd/system/ssh.service"] = FILES["etc/systemd/system/ssh.service"]
@@ -94,10 +107,10 @@ class Contained(Powered):
             )
 
     def _command(self) -> list[str]:
-        # By its name it has a folder in /run: machines that run at the same time need their own.
-        name = f"press4-{self.port}"
-        words = ["--quiet", "--directory", str(self.root), "--machine", name]
-        return [self._nspawn, *words, "--register=no", "--keep-unit"]
+        # Machines that run at the same time need names of their own, after which they have folders
+        # in /run, and control groups: in one of them, each would kill what the other has started.
+        words = ["--quiet", "--directory", str(self.root), "--machine", self._name]
+        return [*IN_GROUP, self._name, self._nspawn, *words, "--register=no", "--keep-unit"]
 
     def __exit__(self, *_exc: object) -> None:
         self.pull_the_plug()
@@ -109,6 +122,13 @@ class Contained(Powered):
         for first in self._children():
             os.kill(first, signal.SIGKILL)  # its first process: with it go all others
         self._process.wait(20)
+        for hierarchy in HIERARCHIES:
+            group = Path(hierarchy, self._name)
+            for folder in sorted(group.rglob("*/"), reverse=True):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
     def _children(self) -> list[int]:
         assert self._process is not None
