@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from lineside.errors import DeployError, InputError
+from lineside.extras import require
 from lineside.files import new_file, read_file, write_file
 from lineside_deploy.push import read_info
 from lineside_device.package import created
-from lineside_device.places import IDENTITY
+from lineside_device.places import CERTIFICATE, IDENTITY
 
 PACKAGE: Final = "lineside.tar"
 SCRIPT: Final = "lineside.sh"
-KEY: Final = "station.pem"
 LOG: Final = "lineside.log"
 BOOT: Final = "/boot/firmware"
 COMMAND_LINE: Final = "cmdline.txt"
@@ -74,16 +74,18 @@ def write_card(
     Args:
         folder: where that is mounted.
         package: for Raspberry Pi OS 12 or 13.
-        identity: of the station, made by `station new --out`; None: it comes later.
+        identity: of the station, made by `station new --out`; None: its configuration wants none.
         say: tells a person.
 
     Raises:
-        InputError: the folder is no boot partition, or of another system than the package.
+        InputError: the folder is no boot partition, or of another system than the package; the
+            identity is missing, or not of the package's station.
         DeployError: it has not enough room.
         StorageError: it can't be written.
     """
     info = read_info(package)
     cloud = check_card(folder, info)
+    pem = _identity(identity, info)
     room = shutil.disk_usage(folder).free - RESERVE
     size = package.stat().st_size
     if size > room + _size(folder / PACKAGE):
@@ -96,8 +98,10 @@ def write_card(
     (folder / PACKAGE).unlink(missing_ok=True)  # there is no room for both
     with new_file(folder / PACKAGE) as part:
         shutil.copyfile(package, part)
-    if identity is not None:
-        write_file(folder / KEY, read_file(identity, 64 * 1024), 0o600)
+    if pem is None:
+        (folder / CERTIFICATE.name).unlink(missing_ok=True)  # another package's
+    else:
+        write_file(folder / CERTIFICATE.name, pem, 0o600)
     script = render_script(info, cloud=cloud).encode()
     if cloud:
         write_file(folder / "vendor-data", script, 0o755)
@@ -123,7 +127,7 @@ def render_script(info: dict[str, Any], *, cloud: bool) -> str:
         floor=int(created(info).timestamp()),
         before="" if cloud else _FIRST_RUN,
         package=PACKAGE,
-        key=KEY,
+        key=CERTIFICATE.name,
         identity=IDENTITY,
         words="" if cloud else "--later",
     )
@@ -139,7 +143,13 @@ def check_card(folder: Path, info: dict[str, Any]) -> bool:
         InputError: naming it.
     """
     if info["target"] not in {"rpi-bookworm", "rpi-trixie"}:
-        msg = f"a card is for a Raspberry Pi, the package is for {info['target']}: pack it anew"
+        msg = (
+            f"a card is for a Raspberry Pi, the package is for {info['target']}: pack it with "
+            "--target rpi-trixie, or rpi-bookworm"
+        )
+        raise InputError(msg)
+    if not folder.is_dir():
+        msg = f"no folder {folder}: name where the card's partition 'bootfs' is mounted"
         raise InputError(msg)
     missing = [name for name in (COMMAND_LINE, "config.txt") if not (folder / name).is_file()]
     if missing:
@@ -154,6 +164,29 @@ def check_card(folder: Path, info: dict[str, Any]) -> bool:
         msg = f"{folder} is of Raspberry Pi OS {system}, the package is for {info['target']}"
         raise InputError(msg)
     return cloud
+
+
+def _identity(path: Path | None, info: dict[str, Any]) -> bytes | None:
+    """The identity, if it is the one that is needed."""
+    name = f"{info['site']}/{info['station']}"
+    if path is None:
+        if info.get("identity"):
+            msg = (
+                f"the configuration wants {CERTIFICATE.name}: give --identity, from 'lineside "
+                f"deploy station new {name} --out {info['station']}.pem'"
+            )
+            raise InputError(msg)
+        return None
+    pem = read_file(path, 64 * 1024)
+    require("cryptography.x509", extra="deploy")
+    from lineside_deploy.plant.identity import check_identity
+
+    try:
+        check_identity(pem, name)
+    except InputError as error:
+        msg = f"{path} is no identity for this card: {error}"
+        raise InputError(msg) from error
+    return pem
 
 
 def _size(path: Path) -> int:

@@ -74,13 +74,16 @@ def pack(config: Path, bundle: Path | None, target: str, out: Path | None) -> No
     """Make one file with all that a device needs to become a station, without a network.
 
     Wheels for the system's Python, lineside, the bundles, the configuration, and what installs
-    them. Copy it to the device, unpack it, and run install.sh as root.
+    them: over SSH (push), from a card (card), or by hand (install.sh).
     """
     path, package = make_package(config, bundle, TARGETS[target], out, click.echo)
     click.echo(
         f"Package: {path} ({path.stat().st_size / 1e6:.0f} MB), release {package.release} "
         f"of {package.site}/{package.station}"
     )
+    click.echo(f"Over SSH:       lineside deploy push USER@HOST {path}")
+    if target.startswith("rpi-"):
+        click.echo(f"On a card:      lineside deploy card BOOTFS {path}")
     click.echo(f"On the device:  tar xf {path.name} && sudo ./install.sh")
 
 
@@ -107,7 +110,8 @@ def deb(package: Path, out: Path | None) -> None:
 @click.option(
     "--identity",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The station's key and certificate: 'lineside deploy station new NAME --out FILE'.",
+    help="The station's key and certificate, where its configuration wants station.pem: "
+    "'lineside deploy station new SITE/STATION --out FILE'.",
 )
 def card(bootfs: Path, package: Path, identity: Path | None) -> None:
     """Put PACKAGE onto the boot partition of a card with Raspberry Pi OS.

@@ -86,6 +86,9 @@ def read_info(package: Path) -> dict[str, Any]:
     Raises:
         InputError: it is no package, or not whole.
     """
+    if not package.is_file():
+        msg = f"no file {package}: 'lineside deploy pack' says what it has written"
+        raise InputError(msg)
     try:
         with tarfile.open(package) as archive:
             found = json.loads(_read(archive, FILE))
@@ -94,7 +97,10 @@ def read_info(package: Path) -> dict[str, Any]:
                     msg = f"{package} is damaged: {name} has another hash than {FILE} says"
                     raise InputError(msg)
     except (OSError, AttributeError, LookupError, TypeError, ValueError, tarfile.TarError) as error:
-        msg = f"{package} is no package: a .tar written by 'lineside deploy pack' is expected"
+        msg = (
+            f"{package} is no package, or not all of one: a .tar written by 'lineside deploy "
+            "pack' is expected"
+        )
         raise InputError(msg) from error
     if found.get("schema") != SCHEMA:
         msg = f"{package} is no package that this version knows: {SCHEMA} is expected in it"

@@ -28,6 +28,8 @@ OPTIONS: Final = (
 )
 NO_CONNECTION: Final = 255
 """ssh's own exit code."""
+LOST: Final = ("client_loop: ", "closed by remote host", "Timeout, server ")
+"""What ssh says of a connection that was there; of one that is killed over there, nothing."""
 AS_ROOT: Final = '[ "$(id -u)" = 0 ] && as= || as="sudo -n"; '
 """What a command begins with, in which `$as` stands before what root must do."""
 
@@ -170,9 +172,15 @@ class Remote:
         return f"{self.host}: {last[0].removeprefix('error: ')}"
 
     def _why(self, errors: str) -> str:
+        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in errors:
+            return (
+                f"the key of {self.host} is another one than before: somebody may be in its place. "
+                "If it was set up anew, forget the old key (ssh-keygen -R "
+                f"{self.host.rpartition('@')[2]}), and compare the new one as you did then"
+            )
         if "Host key verification failed" in errors:
             return (
-                f"the key of {self.host} is not known here, or another one than before: compare "
+                f"the key of {self.host} is not known here: compare "
                 f"it with the device's (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), "
                 f"then run 'ssh {self.host}' once and accept it"
             )
@@ -181,7 +189,9 @@ class Remote:
                 f"{self.host} accepts none of this account's keys: ssh-copy-id {self.host}, "
                 "or name another user"
             )
-        last = errors.splitlines()[-1] if errors else "ssh says nothing of why"
+        last = errors.splitlines()[-1].strip() if errors else "ssh does not say why"
+        if not errors or any(word in errors for word in LOST):
+            return f"the connection to {self.host} was lost ({last}): do it again"
         return f"{self.host} can't be reached: {last}"
 
 

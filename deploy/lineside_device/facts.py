@@ -46,6 +46,7 @@ def facts(home: str = HOME) -> dict[str, Any]:
         "glibc": int(f"{version}.0".split(".")[1] or 0) if library == "glibc" else 0,
         "systemd": Path("/run/systemd/system").is_dir(),
         "home": home,
+        "station": _station(home),
         "writable": not os.statvfs(folder).f_flag & os.ST_RDONLY,
         # What an installation removes first is as good as free.
         "free": shutil.disk_usage(folder).free + sum(map(_size, leftovers(home))),
@@ -53,6 +54,15 @@ def facts(home: str = HOME) -> dict[str, Any]:
         "l4t": number_in(TEGRA, r"# R(\d+)"),
         "power_mode": number_in(POWER, r"pmode:(\d+)"),
     }
+
+
+def _station(home: str) -> str | None:
+    """Which station this is already: `SITE/STATION`."""
+    try:
+        told = json.loads(Path(home, "current", "package.json").read_text())
+        return f"{told['site']}/{told['station']}"
+    except (OSError, ValueError, LookupError):
+        return None
 
 
 def leftovers(home: str) -> list[Path]:

@@ -48,6 +48,12 @@ def check_host(found: dict[str, Any], info: dict[str, Any], size: int, *, booted
             f"this system has {version}, the package needs glibc 2.{info['glibc']}: "
             "use a newer system"
         )
+    name = f"{info['site']}/{info['station']}"
+    if found["station"] not in {None, name}:
+        _refuse(
+            f"this device is {found['station']}, the package is of {name}: name the device of "
+            "that, or uninstall this one first"
+        )
     if booted and not found["systemd"]:
         _refuse("systemd does not run here, and keeps the agent alive: use a system that has it")
     if not found["writable"]:

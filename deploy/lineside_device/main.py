@@ -22,7 +22,14 @@ from lineside_device.install import KEEP, install
 from lineside_device.package import FILE, open_package
 from lineside_device.places import HOME, IDENTITY, STATE, SWITCH_UNIT, UNIT
 from lineside_device.system import System, run
-from lineside_device.trial import POLL_S, WAIT_S, Outcome, read_status, try_release
+from lineside_device.trial import (
+    POLL_S,
+    WAIT_S,
+    Outcome,
+    confirmed_at,
+    read_status,
+    try_release,
+)
 
 T = TypeVar("T")
 
@@ -175,7 +182,7 @@ def _judge(home: Home, system: System) -> Outcome | None:
         package=package,
         old=old,
         restart=system.restart,
-        last_word=system.last_word,
+        complaints=system.complaints,
     )
 
 
@@ -244,6 +251,7 @@ def _status(home: Home) -> dict[str, Any]:
         "trial": None if home.trial is None else home.trial.release,
         "active": run("systemctl", "is-active", UNIT, check=False).strip(),
         "status": read_status(),
+        "confirmed": confirmed_at(),
     }
 
 

@@ -15,6 +15,9 @@ STATE = Path("/var/lib/lineside")
 IDENTITY = Path("/etc/lineside")
 """Keys, certificates, passwords: put there once, in no package."""
 
+CERTIFICATE = IDENTITY / "station.pem"
+"""The station's key and its certificate, in one file."""
+
 USER = "lineside"
 """The account that the agent runs as."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from lineside_device.places import HOME, IDENTITY, STATE, SWITCH_UNIT, TRIAL_UNI
 GROUPS = ("video", "gpio", "render")
 """Cameras and inputs are theirs, where they exist."""
 
-
+COMPLAINT = re.compile(r"(\d\d:\d\d:\d\d (WARNING|ERROR|CRITICAL)|error:) ")
+"""What a line of the agent begins with that says what is wrong."""
 UNITS = Path("/etc/systemd/system")
 ENDED = ("inactive", "failed", "unknown")
 """What systemd says of a unit that does not run."""
@@ -92,17 +94,18 @@ class System:
             if ran:
                 run("systemctl", "--no-block", "start", UNIT)
 
-    def last_word(self, about: str = "") -> str:
-        """What systemd says of the agent, and what that said last.
+    def complaints(self) -> list[str]:
+        """What the agent has complained of since it started last, each once.
 
-        Args:
-            about: a text that is in it.
+        Returns:
+            At least one: if it said nothing, what systemd says of it.
         """
-        shown = run("systemctl", "show", UNIT, "--property=ActiveState,Result", check=False)
-        words = ["--unit", UNIT, "--output=cat", "--lines=500"]
-        said = run("journalctl", *words, check=False).splitlines()
-        found = [line for line in said if about in line]
-        return ", ".join([*shown.split(), *found[-1:]])
+        words = ["systemctl", "show", UNIT]
+        started = run(*words, "--property=InvocationID", "--value", check=False).strip()
+        told = run("journalctl", f"_SYSTEMD_INVOCATION_ID={started}", "--output=cat", check=False)
+        found = [COMPLAINT.sub("", one) for one in told.splitlines() if COMPLAINT.match(one)]
+        state = run(*words, "--property=ActiveState,Result", check=False)
+        return [*dict.fromkeys(found)] or [", ".join(state.split())]
 
     def run_apart(self, device: Path, release: str, wait_s: float) -> None:
         """Switch to a release and try it, in a unit of its own, and wait for its end.
@@ -140,7 +143,9 @@ class System:
         """
         if self.booted:
             for name in (TRIAL_UNIT, UNIT):
-                run("systemctl", "disable", "--now", name, check=False)
+                # Stopped first: of a unit that is not there any more, systemd leaves things behind.
+                run("systemctl", "stop", name, check=False)
+                run("systemctl", "disable", name, check=False)
         for folder in (UNITS, UNITS / "multi-user.target.wants"):
             for name in (UNIT, TRIAL_UNIT):
                 (folder / name).unlink(missing_ok=True)

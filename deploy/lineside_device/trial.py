@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ STATUS = Path("/run/lineside/status.json")
 WAIT_S = 180.0
 """Seconds that a release has: an agent tries each model in a child first, and a card is slow."""
 POLL_S = 0.5
+SAID = 3
+"""Complaints of the agent that are told: the reason need not be the last."""
 REFUSED = "a bundle is not used"
 """What the agent says of a model that it refuses."""
 
@@ -48,6 +51,15 @@ def read_status(path: Path = STATUS) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def confirmed_at(path: Path = STATUS) -> str | None:
+    """When the broker acknowledged that status, UTC; None: there is none."""
+    try:
+        when = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    except OSError:
+        return None
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def refusal(status: dict[str, Any] | None, package: dict[str, Any]) -> str:
@@ -77,7 +89,7 @@ def lacking(status: dict[str, Any] | None, package: dict[str, Any], old: frozens
         old: reasons for which the release before was degraded.
     """
     if status is None:
-        return "its status did not reach the broker"
+        return "its status has not reached the broker"
     if status.get("version") != package["lineside"]:
         return f"lineside {status.get('version')} runs, and not {package['lineside']}"
     new = [one for one in status.get("reasons", []) if one not in old]
@@ -93,7 +105,7 @@ def try_release(
     package: dict[str, Any],
     old: dict[str, Any] | None,
     restart: Callable[[], None],
-    last_word: Callable[[str], str],
+    complaints: Callable[[], list[str]],
     status: Callable[[], dict[str, Any] | None] = read_status,
 ) -> Outcome:
     """Wait until the release has proved itself, or go back to the one before.
@@ -104,7 +116,7 @@ def try_release(
         package: package.json of the one that is tried.
         old: the last status of the one before.
         restart: starts the agent anew, of the release that the link leads to.
-        last_word: what the agent said last that has a text in it; any, if that is empty.
+        complaints: what the agent has complained of, the last at the end.
         status: the last one that the broker has acknowledged.
     """
     reasons = frozenset((old or {}).get("reasons", []))
@@ -115,14 +127,14 @@ def try_release(
         if found is not None and found.get("boot") == boot:
             found = None  # of the agent before
         if why := refusal(found, package):
-            why += f" ({last_word(REFUSED)})"
+            said = complaints()
+            why += f" ({'; '.join([one for one in said if REFUSED in one] or said[-1:])})"
             break
         why = lacking(found, package, reasons)
         if not why:
             return Outcome(trial.release, good=True, why="online, with all its models")
         if time.monotonic() >= deadline:
-            why += f" within {trial.wait_s:.0f} s"
-            why += f" ({last_word('')})" if found is None else ""
+            why = f"after {trial.wait_s:.0f} s {why} ({'; '.join(complaints()[-SAID:])})"
             break
         time.sleep(POLL_S)
     if trial.before is None:

@@ -96,7 +96,9 @@ def closed_line(
     if welcomed:
         return f"the connection to broker {where} was lost"
     perhaps = [] if mqtt.tls else ["speaks only TLS there (mqtts://)"]
-    if mqtt.tls and not mqtt.cert_file:
+    if mqtt.cert_file:
+        perhaps.append("refuses the client certificate")
+    elif mqtt.tls:
         perhaps.append("wants a client certificate (cert_file, key_file)")
     if mqtt.protocol == "5":
         perhaps.append("is an older one (set the protocol to 3.1.1)")

@@ -14,6 +14,7 @@ from lineside.errors import SettingsError
 from lineside.logins import hide_login
 from lineside.settings.tables import (
     DOUBTS,
+    SOURCES,
     CameraSettings,
     MqttSettings,
     Settings,
@@ -78,7 +79,13 @@ def _check_trigger(stream: StreamSettings) -> None:
 
 
 def _check_camera(camera: CameraSettings) -> None:
-    """Refuse a camera that contradicts itself."""
+    """Refuse a camera of an unknown kind, or that contradicts itself."""
+    scheme, _, where = camera.source.partition(":")
+    if scheme not in SOURCES or not where:
+        _refuse(
+            f"[[camera]] {camera.name!r}: source {hide_login(camera.source)!r} is none of "
+            + ", ".join(f"{name}:…" for name in SOURCES)
+        )
     if camera.controls.chosen and not camera.source.startswith(("v4l2:", "line:")):
         _refuse(
             f"[[camera]] {camera.name!r}: controls can be set of v4l2: cameras only, "

@@ -18,6 +18,8 @@ Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 
 Check = Literal["black", "overexposed", "frozen", "blurred", "moved"]
 CHECKS: Final[tuple[Check, ...]] = get_args(Check)
+SOURCES: Final = ("images", "file", "v4l2", "rtsp", "line")
+"""What `camera.source` begins with; the agent has something behind each."""
 DOUBTS: Final[tuple[Check, ...]] = ("black", "overexposed", "frozen")
 
 

@@ -6,13 +6,17 @@ import json
 import stat
 import subprocess
 import tarfile
+from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lineside.errors import DeployError, InputError
 from lineside_deploy.card import render_script, write_card
+from lineside_deploy.plant import authority as sign
+from lineside_deploy.plant.identity import write_identity
 from tests.support.command import lineside
 
 COMMAND_LINE = "console=serial0,115200 root=PARTUUID=1-02 rootwait"
@@ -27,9 +31,9 @@ INFO = {
 }
 
 
-def package(folder: Path, target: str) -> Path:
+def package(folder: Path, target: str, *, identity: bool = False) -> Path:
     path = folder / f"{target}.tar"
-    data = json.dumps(INFO | {"target": target}).encode()
+    data = json.dumps(INFO | {"target": target, "identity": identity}).encode()
     entry = tarfile.TarInfo("package.json")
     entry.size = len(data)
     with tarfile.open(path, "w") as archive:
@@ -47,16 +51,25 @@ def boot_partition(folder: Path, *, cloud: bool) -> Path:
     return path
 
 
+def identity_of(name: str, folder: Path) -> Path:
+    """A key that was made here, and a certificate for it."""
+    now, key = datetime.now(timezone.utc), sign.new_key()
+    authority = sign.new_authority("Plant", now)
+    path = folder / f"{name.replace('/', '-')}.pem"
+    certificate = sign.sign_client(authority, key.public_key(), name, now)
+    write_identity(path, key, certificate.public_bytes(Encoding.PEM))
+    return path
+
+
 @pytest.mark.parametrize("cloud", [True, False])
 def test_a_card(tmp_path: Path, *, cloud: bool) -> None:
     folder = boot_partition(tmp_path, cloud=cloud)
     source = package(tmp_path, "rpi-trixie" if cloud else "rpi-bookworm")
-    identity = tmp_path / "press4.pem"
-    identity.write_text("key")
+    identity = identity_of("ulm/press4", tmp_path)
     said = lineside("deploy", "card", folder, source, "--identity", identity).stdout
     assert f"ulm/press4: release 3f95315e7117 is on {folder}" in said
     assert (folder / "lineside.tar").read_bytes() == source.read_bytes()
-    assert (folder / "station.pem").read_text() == "key"
+    assert (folder / "station.pem").read_bytes() == identity.read_bytes()
     assert stat.S_IMODE((folder / "station.pem").stat().st_mode) == 0o600
     script = folder / ("vendor-data" if cloud else "lineside.sh")
     subprocess.run(["sh", "-n", str(script)], check=True)
@@ -114,3 +127,36 @@ def test_a_partition_that_is_too_small(tmp_path: Path) -> None:
             write_card(folder, package(tmp_path, "rpi-trixie"), None, print)
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_identities_that_are_none(tmp_path: Path) -> None:
+    folder = boot_partition(tmp_path, cloud=True)
+    before = {path.name for path in folder.iterdir()}
+    source = package(tmp_path, "rpi-trixie", identity=True)
+    with pytest.raises(
+        InputError, match=r"wants station\.pem: give --identity, from 'lineside depl"
+    ):
+        write_card(folder, source, None, print)
+    with pytest.raises(InputError, match="it is of ulm/press5, and the package of ulm/press4"):
+        write_card(folder, source, identity_of("ulm/press5", tmp_path), print)
+    with pytest.raises(InputError, match="it is of user:ann, and the package of ulm/press4"):
+        write_card(folder, source, identity_of("user:ann", tmp_path), print)
+    theirs = identity_of("press4.plant.example", tmp_path)
+    words = theirs.read_bytes().split(b"-----BEGIN CERTIFICATE")
+    for content in (b"", b"words", words[0], b"-----BEGIN CERTIFICATE" + words[1]):
+        (tmp_path / "half.pem").write_bytes(content)
+        with pytest.raises(
+            InputError, match=r"half\.pem is no identity for this card: it is no pri"
+        ):
+            write_card(folder, source, tmp_path / "half.pem", print)
+    other = identity_of("ulm/press4", tmp_path).read_bytes().split(b"-----BEGIN CERTIFICATE")
+    (tmp_path / "half.pem").write_bytes(words[0] + b"-----BEGIN CERTIFICATE" + other[1])
+    with pytest.raises(InputError, match="its private key is not that of its certificate"):
+        write_card(folder, source, tmp_path / "half.pem", print)
+    with pytest.raises(InputError, match=r"gone\.pem"):
+        write_card(folder, source, tmp_path / "gone.pem", print)
+    assert {path.name for path in folder.iterdir()} == before
+    write_card(folder, source, theirs, print)  # another authority's, which has names of its own
+    assert (folder / "station.pem").exists()
+    write_card(folder, package(tmp_path, "rpi-trixie"), None, print)
+    assert not (folder / "station.pem").exists()

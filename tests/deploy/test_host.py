@@ -29,8 +29,15 @@ FOUND: dict[str, Any] = {
     "home": "/opt/lineside",
     "writable": True,
     "free": 10**9,
+    "station": None,
 }
-INFO: dict[str, Any] = {"machine": "aarch64", "python": "3.11", "glibc": 36}
+INFO: dict[str, Any] = {
+    "machine": "aarch64",
+    "python": "3.11",
+    "glibc": 36,
+    "site": "ulm",
+    "station": "press4",
+}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_a_jetson_says_what_it_is(
 def test_this_machine_is_one() -> None:
     found = facts()
     info = {"machine": platform.machine(), "python": found["python"], "glibc": 17}
-    check_host(found, info, 1000, booted=False)
+    check_host(found, INFO | info, 1000, booted=False)
     assert found["home"] == "/opt/lineside"
     assert found["root"] is (os.geteuid() == 0)
     alone = subprocess.run(
@@ -79,6 +86,10 @@ def test_this_machine_is_one() -> None:
         ({"glibc": 31}, "this system has glibc 2.31, the package needs glibc 2.36: use a newer"),
         ({"glibc": 0}, "this system has no glibc, the package needs glibc 2.36"),
         ({"systemd": False}, "systemd does not run here"),
+        (
+            {"station": "ulm/press5"},
+            "this device is ulm/press5, the package is of ulm/press4: name",
+        ),
         ({"writable": False}, "/opt/lineside is on a disk that is read-only: mount it read-write"),
         ({"free": 10**8}, "/opt/lineside has 100 MB free, 340 MB are needed: make room"),
     ],

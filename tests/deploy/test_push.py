@@ -37,6 +37,7 @@ def device(server: SshServer) -> Remote:
 
 def package(path: Path, **info: Any) -> Path:  # noqa: ANN401
     told = {"schema": "lineside.package/1", "machine": "riscv64", "python": "3.11", "glibc": 36}
+    told |= {"site": "ulm", "station": "press4"}
     data = json.dumps(told | info).encode()
     entry = tarfile.TarInfo("package.json")
     entry.size = len(data)
@@ -74,16 +75,17 @@ def test_a_machine_without_systemd_is_no_device(device: Remote) -> None:
     if found["systemd"]:
         pytest.skip("systemd runs here")
     info = {"machine": found["machine"], "python": found["python"], "glibc": 17}
+    info |= {"site": "ulm", "station": "press4"}
     with pytest.raises(DeployError, match="device: systemd does not run here, and keeps the ag"):
         check_device(device, info, 1000)
 
 
 def test_a_server_whose_key_is_another_one(server: SshServer, device: Remote) -> None:
-    for known in (None, "other"):
+    for known, why in ((None, "is not known here: "), ("other", "is another one than before: ")):
         server.know(known)
         with pytest.raises(DeployError) as refused:
             device.run("true")
-        assert str(refused.value).startswith("the key of device is not known here, or another one")
+        assert str(refused.value).startswith(f"the key of device {why}")
         assert "\n" not in str(refused.value)
 
 
@@ -104,6 +106,11 @@ def test_an_account_that_may_not_become_root(device: Remote) -> None:
 def test_a_machine_that_is_not_there(server: SshServer) -> None:
     with pytest.raises(DeployError, match=r"device can't be reached: .*Connection refused"):
         Remote("device", port=1, config=server.config).run("true")
+
+
+def test_a_connection_that_is_lost(device: Remote) -> None:
+    with pytest.raises(DeployError, match=r"the connection to device was lost \(.*\): do it again"):
+        device.run("kill -KILL $PPID; sleep 10")
 
 
 def test_there_is_nothing_to_go_back_to(device: Remote) -> None:
@@ -129,7 +136,7 @@ def test_what_is_no_package(tmp_path: Path, kind: str) -> None:
         tarfile.open(path, "w").close()
     elif kind == "other schema":
         package(path, schema="lineside.package/9")
-    with pytest.raises(InputError, match="is no package"):
+    with pytest.raises(InputError, match="no file" if kind == "absent" else "is no package"):
         push(path, Remote("nowhere"), print)
 
 

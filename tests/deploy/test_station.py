@@ -89,9 +89,27 @@ def test_one_that_cannot_start_gives_way(plant: Plant, first: Path) -> None:
     # Its outbox is in a folder that is not there: systemd starts nothing.
     package = plant.pack("nowhere", more='[outbox]\npath = "/srv/gone/outbox.sqlite"\n')
     _, error = plant.push(package, "--wait", 12, ok=False)
-    assert "its status did not reach the broker within 12 s" in error
+    assert "after 12 s its status has not reached the broker" in error
     assert error.endswith(f"; {before} runs again\n")
     plant.publishes()
+
+
+def test_what_the_broker_does_not_let_in_is_said(plant: Plant, first: Path) -> None:
+    assert first.exists()
+    plant.machine.run("mv /etc/lineside/station.pem /etc/lineside/gone.pem")
+    _, error = plant.push(plant.pack("silent", more="# silent\n"), "--wait", 10, ok=False)
+    plant.machine.run("mv /etc/lineside/gone.pem /etc/lineside/station.pem")
+    assert "/etc/lineside/station.pem can't be read" in error
+    plant.publishes()
+
+
+def test_another_stations_package_is_not_sent(plant: Plant, first: Path) -> None:
+    other = as_if_for(first, "debian-amd64", station="press5")
+    _, error = plant.push(other, ok=False)
+    assert error == (
+        "error: device: this device is ulm/press4, the package is of ulm/press5: name the device "
+        "of that, or uninstall this one first\n"
+    )
 
 
 def test_back_and_forth(plant: Plant, first: Path) -> None:
@@ -139,6 +157,9 @@ def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
         assert done.stderr == (
             "error: device: /var/lib/lineside holds a station already: uninstall it first\n"
         )
+        machine.run("/usr/bin/python3 -IB /opt/lineside/current/device uninstall --yes")
+        left = "ls -d /opt/lineside /var/lib/lineside /etc/lineside /run/lineside"
+        assert machine.run(left).stdout == ""
 
 
 def test_a_card_is_put_in_and_the_power_switched_on(plant: Plant) -> None:
@@ -177,14 +198,14 @@ def test_a_card_is_put_in_and_the_power_switched_on(plant: Plant) -> None:
         assert plant.status()["status"]["state"] == "online"
 
 
-def as_if_for(package: Path, target: str) -> Path:
-    """A package that says it is for another system: its wheels are of this machine's kind."""
-    out = package.with_name(f"{target}.tar")
+def as_if_for(package: Path, target: str, station: str = "press4") -> Path:
+    """A package that says it is for another: its wheels are of this machine's kind."""
+    out = package.with_name(f"{target}-{station}.tar")
     with tarfile.open(package) as given, tarfile.open(out, "w") as made:
         for entry in given:
             data = given.extractfile(entry)
             if entry.name == "package.json" and data is not None:
-                told = json.dumps(json.load(data) | {"target": target}).encode()
+                told = json.dumps(json.load(data) | {"target": target, "station": station}).encode()
                 entry.size, data = len(told), BytesIO(told)
             made.addfile(entry, data)
     return out

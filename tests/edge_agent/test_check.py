@@ -170,7 +170,9 @@ def test_an_unknown_kind_of_camera_is_an_error_of_the_settings(
     )
     done = lineside("agent", "check", config, ok=False)
     assert done.stdout == ""
-    assert done.stderr.startswith("error: camera 'top': source 'lines:line' is none of images:…")
+    assert done.stderr.startswith(
+        f"error: {config}: [[camera]] 'top': source 'lines:line' is none of "
+    )
 
 
 def test_check_looks_whether_the_metrics_port_is_free(

@@ -15,6 +15,7 @@ from lineside.settings import (
     read_settings,
 )
 
+SOURCE = "images:photos"
 TEXT = """
 [station]
 site = "ulm"
@@ -107,6 +108,11 @@ STREAM = '[[stream]]\nname = "a"\ncamera = "top"\nmodel = "cells"\n'
             STREAM + STREAM.replace('"a"', '"b"') + "[[model]]",
             "camera 'top' is used by two streams",
         ),
+        *(
+            (f'"{SOURCE}"', f'"{source}"', "is none of images:…, file:…, v4l2:…, rtsp:…, line:…")
+            for source in ("gst:x", "images", "images:", "/dev/video0", "")
+        ),
+        (SOURCE, "rtsps://ann:s3cret@cam/1", "source 'rtsps://***@cam/1' is none of"),
         (
             "[[model]]",
             STREAM + 'trigger = "gpio"\n[[model]]',

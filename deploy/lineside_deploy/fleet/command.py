@@ -56,9 +56,9 @@ def status(inventory: Path, wait_s: float, *, as_json: bool) -> None:
             click.echo(msgspec.json.encode(one.as_json()).decode())
     else:
         Console().print(table(seen))
-    missing = [one.name for one in seen if one.state != "online"]
-    if missing:
-        msg = f"{len(missing)} of {len(seen)} stations are not online: {', '.join(missing)}"
+    unwell = [f"{one.name} is {one.state}" for one in seen if one.state != "online"]
+    if unwell:
+        msg = f"not all are online: {', '.join(unwell)}"
         raise BrokerError(msg)
 
 
@@ -88,7 +88,7 @@ def look(inventory: Inventory, wait_s: float) -> list[Sighting]:
 
 def table(seen: Iterable[Sighting]) -> Table:
     """One line for each station."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("station", "state", "lineside", "models", "verdict", "what is wrong"):
         shown.add_column(name, overflow="fold")
     for one in seen:
@@ -99,6 +99,6 @@ def table(seen: Iterable[Sighting]) -> Table:
             Text(one.status.version if one.status else "-"),
             Text(", ".join(one.models) or "-"),
             Text(verdict, style=VERDICTS.get(verdict, "")),
-            Text(", ".join(one.troubles)),
+            Text("\n".join(one.troubles)),
         )
     return shown

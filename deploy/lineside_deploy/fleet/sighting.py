@@ -75,7 +75,6 @@ class Sighting:
             for one in health.streams
             if one.camera not in {"ok", "ended"}
         ]
-        found += [f"{one.stream}: {what}" for one in health.streams for what in one.findings]
         found += health.throttled
         if not health.clock_synced:
             found.append("clock not synced")

@@ -31,7 +31,7 @@ from lineside_deploy.package.wheels import fetch_wheels, own_wheel
 from lineside_deploy.targets import Target
 from lineside_deploy.unit import TRIAL, render_unit
 from lineside_device.package import CREATED, FILE
-from lineside_device.places import HOME, STATE, TRIAL_UNIT, UNIT, USER
+from lineside_device.places import CERTIFICATE, HOME, STATE, TRIAL_UNIT, UNIT, USER
 
 MAX_FILE_BYTES: Final = 64 * 1024
 """Of a key or a certificate that a configuration names."""
@@ -177,6 +177,7 @@ def _describe(
         site=settings.station.site,
         station=settings.station.name,
         prefix=settings.mqtt.prefix,
+        identity=device.cert_file == str(CERTIFICATE),
         models=packaged,
         files=files,
     )

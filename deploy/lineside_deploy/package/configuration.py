@@ -45,12 +45,14 @@ class DeviceConfig:
         text: TOML for the device; comments are those of the original.
         bundles: of each model's name, where its bundle is on the workstation.
         files: of each other file of the release, where it is on the workstation.
+        cert_file: of the device, empty: none.
     """
 
     settings: Settings
     text: str
     bundles: dict[str, Path]
     files: dict[str, Path]
+    cert_file: str
 
 
 def device_config(path: Path, bundle: Path | None = None) -> DeviceConfig:
@@ -91,7 +93,7 @@ def device_config(path: Path, bundle: Path | None = None) -> DeviceConfig:
         _check_source(camera["name"], camera["source"], path)
     text = document.as_string()
     parse_settings(text, folder=Path("/"), name=f"{path}, as the device reads it")
-    return DeviceConfig(settings, text, bundles, files)
+    return DeviceConfig(settings, text, bundles, files, str(mqtt.get("cert_file", "")))
 
 
 def _move(config: Path, table: Table, key: str, folder: Path) -> None:

@@ -67,6 +67,8 @@ class Package(Struct, frozen=True, kw_only=True):
     station: str
     prefix: str
     """Of the station's topics."""
+    identity: bool = False
+    """Whether the configuration wants `station.pem` in /etc/lineside: what `station new` makes."""
     models: list[PackagedModel]
     files: dict[str, PackageFile]
 

@@ -11,15 +11,17 @@ import re
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import NameOID
 
-from lineside.errors import DeployError, StorageError
+from lineside.errors import DeployError, InputError, StorageError
 from lineside.files import write_file
 from lineside_deploy.plant import authority as sign
 from lineside_deploy.remote import AS_ROOT, Remote
-from lineside_device.places import IDENTITY, USER
-
-FILE: Final = "station.pem"
+from lineside_device.places import CERTIFICATE, IDENTITY, USER
 
 REQUEST: Final = f"""exec $as sh -c 'set -e; umask 077; mkdir -p {IDENTITY}; cd {IDENTITY}
 command -v openssl >/dev/null || {{ echo openssl is not installed there >&2; exit 3; }}
@@ -29,7 +31,7 @@ openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \\
 KEEP: Final = f"""exec $as sh -c 'set -e; umask 077; cd {IDENTITY}
 cat new.key - >new.pem
 if id {USER} >/dev/null 2>&1; then chown {USER}: . new.pem; fi
-sync new.pem; mv new.pem {FILE}; rm new.key; sync .'
+sync new.pem; mv new.pem {CERTIFICATE.name}; rm new.key; sync .'
 """
 _PEM: Final = re.compile(
     r"-----BEGIN CERTIFICATE REQUEST-----.*?-----END CERTIFICATE REQUEST-----", re.DOTALL
@@ -81,3 +83,30 @@ def write_identity(path: Path, key: ec.EllipticCurvePrivateKey, certificate: byt
         StorageError: the disk is full or can't be written.
     """
     write_file(path, sign.key_pem(key) + certificate, 0o600)
+
+
+def check_identity(pem: bytes, name: str) -> None:
+    """Refuse what is no identity of a station.
+
+    Args:
+        pem: what `write_identity` has written; or a key and a certificate of another authority.
+        name: of the station, `SITE/STATION`.
+
+    Raises:
+        InputError: a half is missing or damaged, they don't belong together, or it is of another.
+    """
+    try:
+        key = load_pem_private_key(pem, None)
+        certificate = x509.load_pem_x509_certificate(pem)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        msg = "it is no private key with its certificate: 'lineside deploy station new' makes one"
+        raise InputError(msg) from error
+    if key.public_key() != certificate.public_key():
+        msg = "its private key is not that of its certificate"
+        raise InputError(msg)
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    found = str(names[0].value) if names else ""
+    # Another authority may call stations as it likes, but not as ours calls somebody else.
+    if found != name and ("/" in found or ":" in found):
+        msg = f"it is of {found}, and the package of {name}"
+        raise InputError(msg)

@@ -10,7 +10,6 @@ from lineside_deploy.plant import authority as sign
 from lineside_deploy.plant import running
 from lineside_deploy.plant.broker import BrokerSettings
 from lineside_deploy.plant.identity import (
-    FILE,
     check_new,
     keep_certificate,
     request_key,
@@ -19,7 +18,7 @@ from lineside_deploy.plant.identity import (
 from lineside_deploy.plant.names import station_name, user_name
 from lineside_deploy.plant.plant import UNIT, Plant, make_plant, open_plant
 from lineside_deploy.remote import Remote
-from lineside_device.places import IDENTITY
+from lineside_device.places import CERTIFICATE
 
 Say = Callable[[str], None]
 
@@ -67,7 +66,7 @@ def give_station(
         certificate = plant.issue(common_name, request_key(where), renew=renew)
         keep_certificate(where, certificate)
         until = plant.until(common_name)
-        say(f"{common_name}: {IDENTITY / FILE} on {where.host}, good until {until}")
+        say(f"{common_name}: {CERTIFICATE} on {where.host}, good until {until}")
 
 
 def give_user(folder: Path, name: str, out: Path, say: Say, *, may_command: bool) -> None:
@@ -119,9 +118,13 @@ def revoke(folder: Path, common_name: str, say: Say) -> None:
     with open_plant(folder) as plant:
         count = plant.revoke(common_name)
         plant.write()
+        say(f"{common_name}: revoked ({count} certificate{'s' * (count != 1)})")
         ran = running.restart(plant)
-    say(f"{common_name}: {count} certificates revoked")
-    say("every session was ended" if ran else "the broker does not run on this machine")
+    say(
+        "the broker has started anew: all others are back by themselves"
+        if ran
+        else "the broker does not run on this machine: it lets nobody of that name in when it does"
+    )
 
 
 def show(folder: Path, say: Say, *, users: bool) -> None:

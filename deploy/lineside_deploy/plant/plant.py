@@ -110,10 +110,8 @@ class Plant:
         """
         old = self.holders(datetime.now(timezone.utc)).get(name)
         if old is not None and not renew:
-            msg = (
-                f"{name} has a certificate already, good until {old.until:%Y-%m-%d}: "
-                "renew it, or revoke it first"
-            )
+            way = "revoke it first" if name.startswith("user:") else "renew it, or revoke it first"
+            msg = f"{name} has a certificate already, good until {old.until:%Y-%m-%d}: {way}"
             raise InputError(msg)
         if old is None and renew:
             msg = f"{name} has no certificate that is good: make it with 'new'"

@@ -64,8 +64,8 @@ def restart(plant: Plant) -> bool:
     while running(plant) in {None, old}:
         if time.monotonic() > deadline:
             msg = (
-                f"the broker was ended, and did not come back within {BACK_S:.0f} s: nobody is "
-                f"connected; start it: systemctl restart {UNIT.removesuffix('.service')}"
+                f"the broker was ended, and nothing has started it again within {BACK_S:.0f} s: "
+                f"nobody is connected; systemctl restart {UNIT.removesuffix('.service')}"
             )
             raise DeployError(msg)
         time.sleep(POLL_S)

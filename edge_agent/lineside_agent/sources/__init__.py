@@ -11,8 +11,6 @@ import importlib
 from pathlib import Path
 from typing import Final
 
-from lineside.errors import SettingsError
-from lineside.logins import hide_login
 from lineside.settings import CameraSettings
 from lineside_agent.capture import BACKENDS
 from lineside_agent.capture.wire import Order
@@ -33,31 +31,22 @@ def make_source(camera: CameraSettings, *, vitals: Path | None = None) -> Source
     Args:
         camera: the settings.
         vitals: the folder where what is learned of live cameras' pictures is kept; None: nowhere.
-
-    Raises:
-        SettingsError: no such kind of source.
     """
     scheme, _, where = camera.source.partition(":")
-    if where and scheme in FINITE:
+    if scheme in FINITE:
         module, _, name = FINITE[scheme].partition(":")
         made: type[Source] = getattr(importlib.import_module(module), name)
         return made(camera.name, where, rate=camera.rate)
-    if where and scheme in BACKENDS:
-        delay = camera.max_delay_ms
-        order = Order(
-            camera=camera.name,
-            scheme=scheme,
-            where=where,
-            rate=camera.rate,
-            controls=camera.controls.chosen,
-            checks=list(camera.looked_for),
-            doubts=list(camera.doubted),
-            # The child has another current folder.
-            learned="" if vitals is None else str(vitals.absolute() / f"{camera.name}.npz"),
-        )
-        return LiveSource(
-            order, max_delay_ms=BACKENDS[scheme].max_delay_ms if delay is None else delay
-        )
-    expected = ", ".join(f"{name}:…" for name in [*FINITE, *BACKENDS])
-    msg = f"camera {camera.name!r}: source {hide_login(camera.source)!r} is none of {expected}"
-    raise SettingsError(msg)
+    delay = camera.max_delay_ms
+    order = Order(
+        camera=camera.name,
+        scheme=scheme,
+        where=where,
+        rate=camera.rate,
+        controls=camera.controls.chosen,
+        checks=list(camera.looked_for),
+        doubts=list(camera.doubted),
+        # The child has another current folder.
+        learned="" if vitals is None else str(vitals.absolute() / f"{camera.name}.npz"),
+    )
+    return LiveSource(order, max_delay_ms=BACKENDS[scheme].max_delay_ms if delay is None else delay)

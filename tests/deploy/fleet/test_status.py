@@ -54,7 +54,7 @@ def test_stations_that_are_there_and_one_that_never_was(
     assert said["models"] == [f"{said['status']['models'][0]['name']} 1.0.0"]
     assert said["verdict"] in {"ok", "ng", "review", "no_read"}
     assert said["health"]["streams"][0]["stream"] == "top"
-    assert done.stderr == "error: 1 of 2 stations are not online: ulm/press5\n"
+    assert done.stderr == "error: not all are online: ulm/press5 is unknown\n"
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["ulm/press4", "online"] in [line[:2] for line in lines]
     (never,) = (line for line in lines if line[:1] == ["ulm/press5"])
