@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,11 +23,16 @@ STOOD_STILL_S: Final = 1.0
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port that nothing listens on just now.
+
+    Not one that the kernel would give: before somebody listens there, it may become the local end
+    of anybody's connection.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_768)  # below Linux' ip_local_port_range
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 class Mosquitto:

@@ -94,9 +94,12 @@ class SshServer:
         )
         deadline = time.monotonic() + 10
         assert self._process.stderr is not None
-        while b"listening" not in self._process.stderr.readline():
-            assert time.monotonic() < deadline
-            assert self._process.poll() is None
+        said = b""
+        while b"listening" not in said:
+            assert time.monotonic() < deadline, said
+            line = self._process.stderr.readline()
+            assert line, said  # it has ended
+            said += line
         return self
 
     def __exit__(self, *_exc: object) -> None:
