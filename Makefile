@@ -39,7 +39,7 @@ test: pytest
 # Three at a time: most of them wait for processes that they have started. A file's tests stay
 # together, since machines and models are made once for a file.
 pytest: setup mosquitto faketime emulation sshd contained
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The engines' tests again, with the old runtime and the numpy that it wants, and what the converter
 # finds out about that runtime.

@@ -280,6 +280,8 @@ def watch_live(
             board.take(received)
             if on_received is not None and isinstance(received, Received):
                 on_received(received)
+    if not screen.is_terminal:
+        screen.line()  # Live leaves the last line open there
     return board
 
 

@@ -18,6 +18,21 @@ from tests.support.cells import lay_out_cells
 from tests.support.command import lineside
 from tests.support.once import common_folder, once
 
+LONG_FIRST = ("e2e", "train", "faults", "convert", "deploy")
+"""Folders whose files take longest: whoever runs several files at once waits for none of them in
+the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put them first."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0]
+        return LONG_FIRST.index(folder) if folder in LONG_FIRST else len(LONG_FIRST)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:

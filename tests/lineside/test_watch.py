@@ -235,6 +235,7 @@ def test_the_table_shows_repair(broker: Mosquitto, tmp_path: Path) -> None:
 def test_the_table_ends_with_the_timeout(broker: Mosquitto) -> None:
     with Station(broker.url):
         done = lineside("watch", broker.url, "--timeout", 0.7)
+    assert done.stdout.endswith("\n")
     assert "ulm/press4/top" in done.stdout
     assert done.stderr == ""
 
