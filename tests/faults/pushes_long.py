@@ -1,4 +1,4 @@
-"""Pushes cut at random points: `make faults-pushes`. Two hundred take an hour.
+"""Pushes cut at random points: `make faults-pushes`. Two hundred take half an hour.
 
     python tests/faults/pushes_long.py [--times 200] [--seed 0] [--bundle FOLDER]
 
