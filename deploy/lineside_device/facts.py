@@ -78,7 +78,9 @@ def leftovers(home: str) -> list[Path]:
     except OSError:
         current = ""
     found = [one for one in Path(home).glob("releases/*") if one.name != current]
-    return [one for one in found if not (one / COMPLETE).exists() or not (one / KEPT).exists()]
+    # os.path, since it takes what may not be looked into for what is not there.
+    there = os.path.exists
+    return [one for one in found if not (there(one / COMPLETE) and there(one / KEPT))]
 
 
 def _size(folder: Path) -> int:

@@ -24,6 +24,9 @@ from pathlib import Path
 from lineside_device.errors import RefusedError
 from lineside_device.facts import COMPLETE, KEPT, leftovers
 
+NOT_YET = 2**62
+"""The place of a release that was not kept yet: after all others."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -58,19 +61,19 @@ class Home:
 
     @property
     def releases(self) -> list[str]:
-        """Those that were tried, and stayed, and the current one; the oldest first."""
+        """Those that were tried, and stayed, in that order; and the current one."""
         rubbish = leftovers(str(self.folder))
-        found = [one for one in self.folder.glob("releases/*") if one not in rubbish]
-        found = [one for one in found if (one / COMPLETE).exists()]
-        return [one.name for one in sorted(found, key=lambda one: (one / COMPLETE).stat().st_mtime)]
+        found = [one.name for one in self.folder.glob("releases/*") if one not in rubbish]
+        return sorted(filter(self.is_complete, found), key=self._place)
 
     @property
     def current(self) -> str | None:
-        """The release that the link leads to."""
+        """The release that the link leads to; None: there is none, or it is not complete."""
         try:
-            return self.link.readlink().name
+            name = self.link.readlink().name
         except FileNotFoundError:
             return None
+        return name if self.is_complete(name) else None
 
     def begin(self, name: str) -> Path:
         """An empty folder for a release that is to be installed."""
@@ -95,10 +98,23 @@ class Home:
         return (self.release(name) / COMPLETE).exists()
 
     def keep(self, name: str) -> None:
-        """A release was tried, and stays."""
-        (self.release(name) / KEPT).write_bytes(b"")
-        _sync(self.release(name) / KEPT)
-        _sync(self.release(name))
+        """A release was tried, and stays: it is the last that did."""
+        known = [place for one in self.releases if (place := self._place(one)) < NOT_YET]
+        mark = self.release(name) / KEPT
+        # Counted, since a clock that runs only with power may say that it was before the others.
+        mark.write_text(str(max(known, default=0) + 1))
+        _sync(mark)
+        _sync(mark.parent)
+
+    def reject(self, name: str) -> None:
+        """Nobody goes back to a release, however it was before."""
+        (self.release(name) / KEPT).unlink(missing_ok=True)
+
+    def _place(self, name: str) -> int:
+        try:
+            return int((self.release(name) / KEPT).read_text())
+        except (OSError, ValueError):
+            return NOT_YET
 
     def switch(self, name: str) -> None:
         """Let the link lead to a release.
@@ -188,6 +204,8 @@ class Home:
         before = self.current
         if undecided is not None and undecided.release == before:
             before = undecided.before
+        if before == name:  # it runs, and has not proved itself
+            before = None
         trial = Trial(name, before, wait_s)
         part = self._trial.with_suffix(".part")
         part.write_text(json.dumps(vars(trial)))

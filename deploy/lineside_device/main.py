@@ -77,7 +77,8 @@ def main(words: Sequence[str] | None = None) -> int:
         elif told.command == "status":
             say(json.dumps(_status(home), indent=1))
         elif told.command == "backup":
-            _backup(home, system)
+            with home.alone():
+                _backup(home, system)
         elif told.command == "clock":
             _raise_clock(home)
         elif told.command == "switch":
@@ -87,7 +88,8 @@ def main(words: Sequence[str] | None = None) -> int:
         elif told.command == "trial":
             code = _tried(_decided(home, system))
         elif told.yes:
-            system.remove(keep=told.keep)
+            with home.alone():
+                system.remove(keep=told.keep)
         else:
             say("this removes results that were not sent, too: uninstall --yes")
             code = 2
@@ -101,7 +103,8 @@ def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: 
     package = open_package(folder)
     _settle(home, system)
     install(package, home, system, say)
-    if home.current == package.release and home.trial is None:
+    runs = home.current == package.release and home.trial is None
+    if runs and not _failed(home, package.release):
         system.units()
         say(f"release {package.release} is the current one")
         return 0
@@ -121,6 +124,15 @@ def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: 
         raise RefusedError(msg) from error
 
 
+def _failed(home: Home, release: str) -> bool:
+    """Whether a release stays only since there was none to go back to: it is tried again."""
+    try:
+        last = Outcome(**json.loads((home.folder / OUTCOME).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return False
+    return last.release == release and not last.good
+
+
 def _switch(release: str, home: Home, system: System, wait_s: float) -> None:
     """Let the link lead to a release that must prove itself yet."""
     (home.folder / OLD).write_text(json.dumps(read_status()))
@@ -134,6 +146,7 @@ def _settle(home: Home, system: System) -> None:
     if trial is None or not system.booted:
         return
     say("a release is being tried: waiting until that is decided")
+    system.units()  # a first installation may have been cut before
     system.start_trial()
     deadline = time.monotonic() + trial.wait_s + JUDGED_S
     while home.trial is not None:
@@ -169,6 +182,7 @@ def _judge(home: Home, system: System) -> Outcome | None:
     if trial is None:
         return None
     if home.current != trial.release:  # cut off just before the switch there, or after that back
+        system.restart()
         home.decide()
         return None
     package = json.loads((home.release(trial.release) / FILE).read_bytes())
@@ -187,12 +201,15 @@ def _judge(home: Home, system: System) -> Outcome | None:
 
 
 def _conclude(home: Home, outcome: Outcome) -> None:
+    stays = home.current == outcome.release
+    if not stays:
+        home.reject(outcome.release)
+    home.clear()  # a disk that is full may have room then for all that follows
     part = home.folder / f".{OUTCOME}"
     part.write_text(json.dumps(asdict(outcome)))
     part.replace(home.folder / OUTCOME)
-    if home.current == outcome.release:
+    if stays:
         home.keep(outcome.release)
-    home.clear()
     home.prune(KEEP)
     home.decide()  # last: from here on another installation may begin
 
@@ -208,13 +225,19 @@ def _tried(outcome: Outcome | None) -> int:
 
 
 def _rollback(home: Home, system: System) -> None:
+    current = home.current
     _settle(home, system)
-    known, current = home.releases, home.current
-    before = [name for name in known if name != current]
+    if home.current != current:
+        say(f"{home.current} runs: {current} did not prove itself")
+        return
+    before = [name for name in home.releases if name != current]
     if not before:
         msg = "there is no release to go back to"
         raise RefusedError(msg)
     home.switch(before[-1])
+    home.keep(before[-1])
+    if current is not None:
+        home.reject(current)  # or the next one would lead to it again
     home.decide()
     system.restart()
     say(f"{before[-1]} runs, and {current} no more")
@@ -232,6 +255,9 @@ def _raise_clock(home: Home) -> None:
 def _backup(home: Home, system: System) -> None:
     if home.current is None:
         msg = "there is no station here: nothing to back up"
+        raise RefusedError(msg)
+    if home.trial is not None:
+        msg = "a release is being tried here: wait until that is decided"
         raise RefusedError(msg)
     # A connection that is cut is an error as we write; it must not keep the agent from its work.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import os
 import pwd
 import re
 import shutil
@@ -21,11 +22,13 @@ GROUPS = ("video", "gpio", "render")
 
 COMPLAINT = re.compile(r"(\d\d:\d\d:\d\d (WARNING|ERROR|CRITICAL)|error:) ")
 """What a line of the agent begins with that says what is wrong."""
+FAILED = (f"{UNIT}: Failed to ", f"{UNIT}: Failed at ")
+"""What a line of systemd begins with that says why it could not start the agent."""
 UNITS = Path("/etc/systemd/system")
 ENDED = ("inactive", "failed", "unknown")
 """What systemd says of a unit that does not run."""
 TIDY_S = 60.0
-"""Seconds in which one that has decided has removed what nobody needs any more."""
+"""Seconds in which one that has decided has ended."""
 
 
 class System:
@@ -85,7 +88,7 @@ class System:
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
         """The agent is stopped, and started again in the end, if it ran."""
-        ran = self.booted and run("systemctl", "is-active", UNIT, check=False).strip() == "active"
+        ran = self.booted and run("systemctl", "is-active", UNIT, check=False).strip() not in ENDED
         if ran:
             run("systemctl", "stop", UNIT)
         try:
@@ -98,12 +101,15 @@ class System:
         """What the agent has complained of since it started last, each once.
 
         Returns:
-            At least one: if it said nothing, what systemd says of it.
+            At least one: if it said nothing, why systemd could not start it, or what it says of it.
         """
         words = ["systemctl", "show", UNIT]
         started = run(*words, "--property=InvocationID", "--value", check=False).strip()
-        told = run("journalctl", f"_SYSTEMD_INVOCATION_ID={started}", "--output=cat", check=False)
-        found = [COMPLAINT.sub("", one) for one in told.splitlines() if COMPLAINT.match(one)]
+        # What it said itself, and what systemd said of it.
+        about = (f"_SYSTEMD_INVOCATION_ID={started}", "+", f"INVOCATION_ID={started}")
+        told = run("journalctl", *about, "--output=cat", check=False).splitlines()
+        found = [COMPLAINT.sub("", one) for one in told if COMPLAINT.match(one)]
+        found = found or [one for one in told if one.startswith(FAILED)]
         state = run(*words, "--property=ActiveState,Result", check=False)
         return [*dict.fromkeys(found)] or [", ".join(state.split())]
 
@@ -149,6 +155,7 @@ class System:
         for folder in (UNITS, UNITS / "multi-user.target.wants"):
             for name in (UNIT, TRIAL_UNIT):
                 (folder / name).unlink(missing_ok=True)
+        (HOME / "current").unlink(missing_ok=True)  # first: from here on this is no station
         for path in (HOME,) if keep else (HOME, STATE, IDENTITY):
             shutil.rmtree(path, ignore_errors=True)
         if not keep:
@@ -170,6 +177,11 @@ def _link(path: Path, target: Path) -> None:
     part.unlink(missing_ok=True)
     part.symlink_to(target)
     part.replace(path)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def run(*command: str, check: bool = True, environ: dict[str, str] | None = None) -> str:
@@ -186,7 +198,10 @@ def run(*command: str, check: bool = True, environ: dict[str, str] | None = None
     Raises:
         RefusedError: it failed, in its own words.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    # What it prints may be anybody's, such as a camera's driver's: not all of it is text.
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False, env=environ
+    )
     if check and done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["without a word"]
         msg = f"{' '.join(command[:3])} failed: {said[-1]}"

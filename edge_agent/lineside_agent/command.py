@@ -61,10 +61,7 @@ def check(config: Path, *, broker: bool) -> None:
     settings = read_settings(config)
 
     from lineside_agent.check import check_station
-    from lineside_agent.sources import make_source
 
-    for camera in settings.camera:
-        make_source(camera)  # an unknown kind is an error of the settings
     click.echo(f"{'ok':6} {'settings':16} {config} is complete")
     wrong = 0
     for finding in check_station(settings, broker=broker):

@@ -63,6 +63,7 @@ def install(root: Path, config: Path) -> None:
     told = {"site": "ulm", "station": "press4", "release": "abc", "lineside": "0.1.0"}
     (release / "package.json").write_text(json.dumps(told))
     shutil.copy(config, release / "station.toml")
+    (release / "complete").touch()
     (root / "opt/lineside/current").symlink_to("releases/abc")
     (root / "etc/lineside").mkdir()
     (root / "etc/lineside/station.pem").write_text(KEY)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lineside_device import main
 from lineside_device.facts import facts
 from lineside_device.home import Home
 from tests.support.program import program
@@ -42,7 +43,15 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_puts_it_off(disk: Path) -> None:
+def fill(disk: Path) -> Path:
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+def test_a_full_disk_does_not_keep_what_failed(disk: Path) -> None:
     program("systemctl", "systemd")
     home = Home(disk / "lineside")
     for name in ("one", "two"):
@@ -52,16 +61,7 @@ def test_a_full_disk_puts_it_off(disk: Path) -> None:
     home.switch("one")
     home.keep("one")
     home.try_out("two", 0.0)
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-
-    def make_room() -> None:
-        time.sleep(1.0)
-        filler.unlink()
-
-    threading.Thread(target=make_room).start()
+    fill(disk)
     done = subprocess.run(
         [sys.executable, "-c", DECIDE, str(home.folder)],
         capture_output=True,
@@ -70,10 +70,21 @@ def test_a_full_disk_puts_it_off(disk: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "it can't be decided yet: [Errno 28] No space left on device" in done.stdout
     assert done.stdout.endswith("False\n")
     assert (home.trial, home.current, home.releases) == (None, "one", ["one"])
+    assert not home.release("two").exists()
     assert not json.loads((home.folder / "outcome.json").read_bytes())["good"]
+
+
+def test_a_full_disk_puts_a_decision_off(
+    disk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "AGAIN_S", 0.2)
+    filler = fill(disk)
+    threading.Timer(0.5, filler.unlink).start()
+    main._once_there_is_room(lambda: (disk / "decided").write_bytes(bytes(100_000)))  # noqa: SLF001
+    assert (disk / "decided").stat().st_size == 100_000
+    assert "it can't be decided yet: [Errno 28] No space left on device" in capsys.readouterr().out
 
 
 def test_what_a_cut_installation_has_left_is_as_good_as_free(disk: Path) -> None:

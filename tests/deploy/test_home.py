@@ -11,6 +11,7 @@ import pytest
 from lineside_device.errors import RefusedError
 from lineside_device.facts import leftovers
 from lineside_device.home import Home
+from lineside_device.system import run
 from lineside_device.trial import lacking, read_status, try_release
 
 PACKAGE: dict[str, Any] = {
@@ -61,6 +62,33 @@ def test_what_was_never_tried_is_not_gone_back_to(home: Home) -> None:
     assert not home.release("cut").exists()
     home.try_out("two", 5.0)
     assert home.releases == ["one", "two", "three", "four"]
+
+
+def test_what_was_gone_back_from_is_not_gone_back_to(home: Home) -> None:
+    home.switch("two")
+    home.keep("two")  # tried once more, and now the last that stayed
+    assert home.releases == ["one", "three", "four", "two"]
+    home.reject("four")
+    assert home.releases == ["one", "three", "two"]
+    home.switch("three")
+    home.reject("three")
+    assert home.releases == ["one", "two", "three"]  # it runs, after all
+
+
+def test_a_link_that_leads_nowhere_leads_to_no_release(home: Home) -> None:
+    home.switch("two")
+    home.remove("two")
+    assert home.current is None
+    assert home.try_out("three", 5.0).before is None
+
+
+def test_one_that_runs_and_is_tried_again_has_nothing_to_go_back_to(home: Home) -> None:
+    home.switch("two")
+    assert home.try_out("two", 5.0).before is None
+
+
+def test_what_a_command_prints_need_not_be_text() -> None:
+    assert run("printf", r"\377 words") == "\ufffd words"
 
 
 def test_a_release_that_is_removed_is_none(home: Home) -> None:

@@ -90,6 +90,7 @@ def test_one_that_cannot_start_gives_way(plant: Plant, first: Path) -> None:
     package = plant.pack("nowhere", more='[outbox]\npath = "/srv/gone/outbox.sqlite"\n')
     _, error = plant.push(package, "--wait", 12, ok=False)
     assert "after 12 s its status has not reached the broker" in error
+    assert "Failed to set up mount namespacing: " in error
     assert error.endswith(f"; {before} runs again\n")
     plant.publishes()
 
@@ -123,6 +124,8 @@ def test_back_and_forth(plant: Plant, first: Path) -> None:
     assert done.stdout == f"{before} runs, and {second} no more\n"
     assert plant.status()["release"] == before
     plant.publishes(not_boot=boot)
+    again = lineside("deploy", "rollback", *told, ok=False)  # not to what was gone back from
+    assert again.stderr == "error: device: there is no release to go back to\n"
 
 
 def test_after_a_power_cut_it_is_there_again(plant: Plant, first: Path) -> None:

@@ -40,6 +40,7 @@ INSTALL: Final = """\
 #!/bin/sh
 # Makes this device a station, or brings it up to date: sudo ./install.sh
 set -eu
+umask 022
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 command -v python3 >/dev/null || { echo "error: this system has no python3" >&2; exit 2; }
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
@@ -193,7 +194,10 @@ def _requirement(wheel: str, record: PackageFile) -> str:
 
 def _write_tar(folder: Path, out: Path) -> None:
     """One file, whole or not at all; the same package gives the same bytes."""
-    with new_file(out) as part, tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as archive:
+    with (
+        new_file(out, mode=0o600) as part,
+        tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as archive,
+    ):
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 entry = archive.gettarinfo(file, str(file.relative_to(folder)))

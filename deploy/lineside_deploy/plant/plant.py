@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
+import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -223,9 +223,11 @@ class Plant:
         if os.geteuid():
             return
         try:
+            account = pwd.getpwnam(self.settings.account)
             for path in (self.broker, *self.broker.rglob("*")):
-                shutil.chown(path, self.settings.account)
-        except LookupError as error:
+                # Not what a link leads to: the folder is the broker's, who may not own all.
+                os.chown(path, account.pw_uid, -1, follow_symlinks=False)
+        except KeyError as error:
             msg = (
                 f"there is no account {self.settings.account!r} on this machine: "
                 "apt-get install mosquitto, or name another with --account"
@@ -272,12 +274,35 @@ def make_plant(folder: Path, settings: BrokerSettings) -> Plant:
             raise storage_error(error, folder) from error
         write_file(keys / "ca.key", sign.key_pem(new.key), SECRET)
         write_file(keys / "ca.pem", new.certificate.public_bytes(Encoding.PEM))
-    book = _read(folder / "issued.json", _Book) if (folder / "issued.json").exists() else _Book()
-    (folder / "broker").mkdir(mode=0o700, exist_ok=True)
-    plant = Plant(folder, settings, book.issued)
-    plant.write()
-    write_file(folder / "plant.json", _json(settings))  # last: without it, it is no plant yet
-    return plant
+    path = folder / "issued.json"
+    with _alone(folder):
+        book = _read(path, _Book) if path.exists() else _Book()
+        (folder / "broker").mkdir(mode=0o700, exist_ok=True)
+        plant = Plant(folder, settings, book.issued)
+        plant.write()
+        write_file(folder / "plant.json", _json(settings))  # last: without it, it is no plant yet
+        return plant
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes anything of a plant meanwhile.
+
+    Its folder is locked, since a file that is replaced takes its lock along.
+
+    Raises:
+        InputError: somebody does already.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            msg = f"another command is under way in {folder}: wait for its end"
+            raise InputError(msg) from error
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextlib.contextmanager
@@ -289,12 +314,7 @@ def open_plant(folder: Path) -> Iterator[Plant]:
     """
     folder = folder.absolute()
     settings = _read(folder / "plant.json", BrokerSettings)
-    with (folder / "plant.json").open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            msg = f"another command is under way in {folder}: wait for its end"
-            raise InputError(msg) from error
+    with _alone(folder):
         book = folder / "issued.json"
         issued = _read(book, _Book).issued if book.exists() else []
         yield Plant(folder, settings, issued)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from datetime import datetime, timezone
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 
@@ -196,3 +198,25 @@ def test_only_its_own_commands_need_cryptography(tmp_path: Path) -> None:
     assert "station" in lineside("deploy", "--help", env=env).stdout
     done = lineside("deploy", "station", "list", "--plant", tmp_path, env=env, ok=False)
     assert done.stderr.startswith("error: cryptography.x509 is not installed: pip install ")
+
+
+def test_made_anew_it_is_nobody_elses_meanwhile(plant: Plant) -> None:
+    with (
+        open_plant(plant.folder),
+        pytest.raises(InputError, match="another command is under way"),
+    ):
+        make_plant(plant.folder, SETTINGS)
+    make_plant(plant.folder, SETTINGS)
+    with open_plant(plant.folder):  # whose file was replaced
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_what_a_link_of_the_brokers_leads_to_is_not_given_to_it(tmp_path: Path) -> None:
+    plant = make_plant(tmp_path / "plant", msgspec.structs.replace(SETTINGS, account="nobody"))
+    secret = tmp_path / "secret"
+    secret.touch()
+    (plant.broker / "data" / "x").symlink_to(secret)
+    plant.write()
+    assert secret.stat().st_uid == 0
+    assert (plant.broker / "data").stat().st_uid != 0

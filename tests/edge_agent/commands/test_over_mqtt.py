@@ -207,7 +207,8 @@ def test_a_replay_through_a_broker_that_falls_over(
     assert station.client.wait_connected(10)
     wait_for(lambda: station.desk.counts["done"] == 1, what="the end of the replay")
     assert station.publisher.results.reason is None
-    assert station.keeper.pending == 0
+    # A batch that was not yet on disk when all seemed to be confirmed goes out by and by.
+    wait_for(lambda: station.keeper.pending == 0)
 
 
 def test_results_arrive_during_a_flood(
