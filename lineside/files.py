@@ -66,29 +66,19 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(mode)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        fsync_folder(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
+    with new_file(path, mode=mode) as part:
+        part.write_bytes(data)
 
 
 @contextlib.contextmanager
 def new_file(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
-    """A file to fill that is too large for `write_file`: at `path` whole or not at all.
+    """A file to fill, that appears at `path` whole or not at all.
 
     Args:
         path: what it becomes; what was there before is replaced.
-        mode: as for `write_file`.
+        mode: its permissions; nobody else may read it before it has them.
 
     Raises:
         StorageError: the disk is full or can't be written; what was there before is still there.

@@ -171,7 +171,7 @@ def test_an_unknown_kind_of_camera_is_an_error_of_the_settings(
     done = lineside("agent", "check", config, ok=False)
     assert done.stdout == ""
     assert done.stderr.startswith(
-        f"error: {config}: [[camera]] 'top': source 'lines:line' is none of "
+        f"error: {config}: [[camera]] 'top': source 'lines:line' is none of images:…"
     )
 
 

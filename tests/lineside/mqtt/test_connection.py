@@ -10,6 +10,7 @@ import pytest
 
 from lineside.errors import SettingsError
 from lineside.mqtt import Delivery, Hooks, Incoming, MqttClient, Outgoing
+from lineside.mqtt.faults import closed_line
 from lineside.settings import MqttSettings
 from tests.faults.proxy import Proxy
 from tests.support.broker import Mosquitto, free_port, rude_server, wait_for
@@ -142,6 +143,12 @@ def test_a_server_that_drops_connections(connect: Connect) -> None:
         line = f"broker 127.0.0.1:{port} closed the connection without an answer"
         wait_for(lambda: (client.error or "").startswith(line), what=line)
         assert "3.1.1" in (client.error or "")
+
+
+def test_a_broker_that_drops_who_shows_a_certificate_may_refuse_that() -> None:
+    mqtt = MqttSettings(url="mqtts://b", ca_file="ca", cert_file="c", key_file="c")
+    line = closed_line(mqtt, welcomed=False, again=False, detail="", code=0, reason="")
+    assert "perhaps it refuses the client certificate or is an older one" in line
 
 
 def test_a_server_that_says_nothing(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
