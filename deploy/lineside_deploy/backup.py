@@ -27,23 +27,32 @@ SEALED: Final = "identity.age"
 MAX_IDENTITY: Final = 10_000_000
 """Bytes that keys and passwords may have."""
 
-NEW: Final = f"{STATE}.new"
+# Each beside the place that it goes to, so that it gets there by one rename: the state first. Where
+# that is all that was done, nothing but the second is missing.
+MOVE_KEYS: Final = (
+    f"mv -T {IDENTITY}.new/identity {IDENTITY} && sync && rm -rf {STATE}.new {IDENTITY}.new"
+)
 STAGE: Final = (
     AS_ROOT
     + f"""exec $as sh -c 'set -e; umask 077
+if [ -d {STATE}.new ] && [ ! -e {STATE}.new/state ] && [ -d {IDENTITY}.new/identity ]; then
+  {MOVE_KEYS} || :
+fi
 for there in {STATE} {IDENTITY}; do
   [ -z "$(ls -A $there 2>/dev/null)" ] || {{
-    echo "$there holds a station already: uninstall it first" >&2; exit 3; }}
+    echo "$there holds a station already: was it put there just now? then push its package; else \
+uninstall it first" >&2; exit 3; }}
 done
-rm -rf {NEW}; mkdir -p {NEW}/state {NEW}/identity; tar -xf - -C {NEW} --no-same-owner'
+rm -rf {STATE}.new {IDENTITY}.new; mkdir -p {STATE}.new/state {IDENTITY}.new/identity
+tar -xf - -C {STATE}.new --no-same-owner'
 """
 )
 FINISH: Final = (
     AS_ROOT
     + f"""exec $as sh -c 'set -e; umask 077
-tar -xf - -C {NEW} --no-same-owner; sync
-mkdir -p {STATE} {IDENTITY}; rmdir {STATE} {IDENTITY}
-mv {NEW}/identity {IDENTITY}; mv {NEW}/state {STATE}; rmdir {NEW}; sync'
+tar -xf - -C {IDENTITY}.new --no-same-owner; sync
+mv -T {STATE}.new/state {STATE}; sync
+{MOVE_KEYS}'
 """
 )
 
@@ -141,7 +150,7 @@ def restore(
 def put_back(path: Path, identity: bytes, remote: Remote) -> None:
     """Put the state and the keys of a backup onto a device that is no station yet.
 
-    Cut at any point, it is done again: what the agent reads is there whole or not at all.
+    Cut while it is sent, it is done again. Once all of it is there, `push` is what remains.
 
     Args:
         path: of the backup.

@@ -6,7 +6,9 @@ write. At its first start the device installs the package, and is a station.
 
     Raspberry Pi OS 13   `vendor-data`: cloud-init runs it once, after what the Imager has asked for
     Raspberry Pi OS 12   `lineside.sh`, which the kernel's command line starts before all else; what
-                         the Imager has left there (`firstrun.sh`) it runs first
+                         the Imager has left there (`firstrun.sh`) it runs in the end
+
+A start in which the power is cut does not count: the next one does it again.
 """
 
 from __future__ import annotations
@@ -38,32 +40,50 @@ ONCE: Final = (
 
 _INSTALL: Final = """\
 #!/bin/sh
-# Makes this device a station, once. What it says is in {log} beside it.
+# Makes this device a station. What it says is in {log} beside it.
 boot={boot}
 exec >>"$boot/{log}" 2>&1
 echo "$(date -u) lineside"
 # A Pi has no clock that runs without power, and certificates are good from a day on.
 [ "$(date +%s)" -ge {floor} ] || date -s @{floor}
-{before}
-set -e
-new=/var/tmp/lineside-card
-rm -rf "$new"; mkdir -m 700 "$new"
-tar -xf "$boot/{package}" -C "$new" --no-same-owner
-if [ -e "$boot/{key}" ]; then
-  mkdir -p -m 700 {identity}
-  install -m 600 "$boot/{key}" {identity}/{key}
+{before}(
+  set -e
+  [ -e "$boot/{package}" ] || exit 0  # it is installed, and then the power was cut
+  new=/var/tmp/lineside-card
+  rm -rf "$new"; mkdir -m 700 "$new"
+  tar -xf "$boot/{package}" -C "$new" --no-same-owner
+  if [ -e "$boot/{key}" ]; then
+    mkdir -p -m 700 {identity}
+    install -m 600 "$boot/{key}" {identity}/{key}
+    sync
+    shred -u "$boot/{key}" 2>/dev/null || rm -f "$boot/{key}"
+  fi
+  "$new/install.sh"{words}
+  rm -rf "$new" "$boot/{package}"
   sync
-  shred -u "$boot/{key}" 2>/dev/null || rm -f "$boot/{key}"
-fi
-"$new/install.sh" {words}
-rm -rf "$new" "$boot/{package}"
-sync
+)
+{after}
 """
 
-_FIRST_RUN: Final = """\
-sed -i 's| systemd\\.[^ ]*||g' "$boot/cmdline.txt"
-[ ! -e "$boot/firstrun.sh" ] || bash "$boot/firstrun.sh" || echo "firstrun.sh: exit code $?"
+# cloud-init runs vendor-data at the first start alone, whatever becomes of that.
+_EACH_START: Final = """\
+again=/var/lib/cloud/scripts/per-boot/lineside
+if [ "$0" != "$again" ]; then
+  mkdir -p "${again%/*}"
+  install -m 755 "$0" /var/lib/cloud/lineside && sync && mv /var/lib/cloud/lineside "$again"; sync
+fi
 """
+_NO_MORE: Final = """\
+code=$?
+rm -f "$again"
+exit $code"""
+
+# The Imager's script takes the words away that start it, as we do: what comes later would be lost.
+_FIRST_RUN: Final = f"""\
+[ ! -e "$boot/firstrun.sh" ] || bash "$boot/firstrun.sh" || echo "firstrun.sh: exit code $?"
+sed -i 's| systemd\\.[^ ]*||g' "$boot/{COMMAND_LINE}"
+sync
+exit 0  # a start as ever follows, so that somebody can look"""
 
 
 def write_card(
@@ -125,11 +145,12 @@ def render_script(info: dict[str, Any], *, cloud: bool) -> str:
         boot=BOOT,
         log=LOG,
         floor=int(created(info).timestamp()),
-        before="" if cloud else _FIRST_RUN,
+        before=_EACH_START if cloud else "",
+        after=_NO_MORE if cloud else _FIRST_RUN,
         package=PACKAGE,
         key=CERTIFICATE.name,
         identity=IDENTITY,
-        words="" if cloud else "--later",
+        words="" if cloud else " --later",
     )
 
 

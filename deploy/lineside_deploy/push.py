@@ -19,7 +19,7 @@ from typing import Any, Final
 from lineside.errors import DeployError, InputError
 from lineside_deploy.package.contents import file_record
 from lineside_deploy.remote import AS_ROOT, Remote
-from lineside_device import facts
+from lineside_device import facts, leftovers
 from lineside_device.errors import RefusedError
 from lineside_device.host import check_host
 from lineside_device.package import FILE, SCHEMA
@@ -27,14 +27,16 @@ from lineside_device.places import HOME
 from lineside_device.trial import WAIT_S
 
 NEW: Final = "/var/tmp/lineside-push"  # noqa: S108 - root makes it, for itself alone
+LOCK: Final = "/run/lock/lineside-push"
+TIDY: Final = AS_ROOT + f"exec $as python3 -IB - {HOME} {NEW} {LOCK}"
 RECEIVE: Final = (
     AS_ROOT
-    + f"""exec $as sh -c 'set -e; exec 9>/run/lock/lineside-push
+    + f"""exec $as sh -c 'set -e; exec 9>{LOCK}
 flock -n 9 || {{ echo "another push is under way here: wait for its end" >&2; exit 3; }}
 rm -rf {NEW}; trap "rm -rf {NEW}" EXIT; mkdir -m 700 {NEW}
 tar -xf - -C {NEW} --no-same-owner; {NEW}/install.sh --wait "$0"' """
 )
-"""Followed by the seconds to wait. What a push that was killed has left, the next one removes."""
+"""Followed by the seconds to wait."""
 
 STATION: Final = AS_ROOT + f"exec $as /usr/bin/python3 -IB {HOME}/current/device "
 
@@ -124,12 +126,15 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 def check_device(remote: Remote, info: dict[str, Any], size: int) -> dict[str, Any]:
     """Refuse a machine that a package is not for, before it is sent there.
 
+    What was cut before is removed first, or it would have no room for another.
+
     Returns:
         What the machine is (`lineside_device.facts`).
 
     Raises:
         DeployError: naming the machine and the reason.
     """
+    remote.run(TIDY, stdin=Path(leftovers.__file__).read_bytes())  # may fail: seen below
     script = Path(facts.__file__).read_bytes()
     code, said, errors = remote.run("exec python3 -IB -", stdin=script)
     try:

@@ -5,7 +5,6 @@ Python 3.7 reads it, so that what is too old for all the rest can be refused by 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -19,10 +18,6 @@ from typing import Any
 HOME = "/opt/lineside"
 TEGRA = "/etc/nv_tegra_release"
 POWER = "/var/lib/nvpmodel/status"
-COMPLETE = "complete"
-"""A file in each release whose installation came to its end."""
-KEPT = "kept"
-"""A file in each release that was tried, and stayed."""
 
 
 def facts(home: str = HOME) -> dict[str, Any]:
@@ -48,8 +43,7 @@ def facts(home: str = HOME) -> dict[str, Any]:
         "home": home,
         "station": _station(home),
         "writable": not os.statvfs(folder).f_flag & os.ST_RDONLY,
-        # What an installation removes first is as good as free.
-        "free": shutil.disk_usage(folder).free + sum(map(_size, leftovers(home))),
+        "free": shutil.disk_usage(folder).free,
         # Of a Jetson: the major version of its Linux for Tegra (36 is JetPack 6), and nvpmodel's.
         "l4t": number_in(TEGRA, r"# R(\d+)"),
         "power_mode": number_in(POWER, r"pmode:(\d+)"),
@@ -63,32 +57,6 @@ def _station(home: str) -> str | None:
         return f"{told['site']}/{told['station']}"
     except (OSError, ValueError, LookupError):
         return None
-
-
-def leftovers(home: str) -> list[Path]:
-    """Releases that are none: an installation was cut, or a switch to one that is complete.
-
-    Here, since this file is asked on devices that have nothing else of ours.
-
-    Args:
-        home: where releases are.
-    """
-    try:
-        current = Path(os.readlink(f"{home}/current")).name  # noqa: PTH115 - Python 3.7
-    except OSError:
-        current = ""
-    found = [one for one in Path(home).glob("releases/*") if one.name != current]
-    # os.path, since it takes what may not be looked into for what is not there.
-    there = os.path.exists
-    return [one for one in found if not (there(one / COMPLETE) and there(one / KEPT))]
-
-
-def _size(folder: Path) -> int:
-    size = 0
-    with contextlib.suppress(OSError):  # somebody removes it just now
-        for one in folder.rglob("*"):
-            size += one.lstat().st_size
-    return size
 
 
 def number_in(path: str, pattern: str) -> int | None:

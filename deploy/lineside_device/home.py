@@ -13,16 +13,15 @@ leads to a complete release.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lineside_device.errors import RefusedError
-from lineside_device.facts import COMPLETE, KEPT, leftovers
+from lineside_device.files import link, sync, write_file
+from lineside_device.leftovers import COMPLETE, KEPT, leftovers, locked, remove
 
 NOT_YET = 2**62
 """The place of a release that was not kept yet: after all others."""
@@ -62,7 +61,7 @@ class Home:
     @property
     def releases(self) -> list[str]:
         """Those that were tried, and stayed, in that order; and the current one."""
-        rubbish = leftovers(str(self.folder))
+        rubbish = leftovers(self.folder)
         found = [one.name for one in self.folder.glob("releases/*") if one not in rubbish]
         return sorted(filter(self.is_complete, found), key=self._place)
 
@@ -87,11 +86,11 @@ class Home:
         path = self.release(name)
         for entry in path.rglob("*"):
             if not entry.is_symlink():
-                _sync(entry)
+                sync(entry)
         (path / COMPLETE).write_bytes(b"")
-        _sync(path / COMPLETE)
-        _sync(path)
-        _sync(path.parent)
+        sync(path / COMPLETE)
+        sync(path)
+        sync(path.parent)
 
     def is_complete(self, name: str) -> bool:
         """Whether a release is installed, tried or not."""
@@ -100,11 +99,8 @@ class Home:
     def keep(self, name: str) -> None:
         """A release was tried, and stays: it is the last that did."""
         known = [place for one in self.releases if (place := self._place(one)) < NOT_YET]
-        mark = self.release(name) / KEPT
         # Counted, since a clock that runs only with power may say that it was before the others.
-        mark.write_text(str(max(known, default=0) + 1))
-        _sync(mark)
-        _sync(mark.parent)
+        write_file(self.release(name) / KEPT, str(max(known, default=0) + 1))
 
     def reject(self, name: str) -> None:
         """Nobody goes back to a release, however it was before."""
@@ -122,20 +118,17 @@ class Home:
         Raises:
             RefusedError: that release is not complete.
         """
+        self._check(name)
+        link(self.link, Path("releases") / name)
+
+    def _check(self, name: str) -> None:
         if not self.is_complete(name):
             msg = f"{self.release(name)} is no complete release: there are {self.releases}"
             raise RefusedError(msg)
-        new = self.folder / ".current"
-        new.unlink(missing_ok=True)
-        new.symlink_to(Path("releases") / name)
-        new.replace(self.link)
-        _sync(self.folder)
 
     def remove(self, name: str) -> None:
-        """Remove a release; first it is no complete one any more."""
-        path = self.release(name)
-        (path / COMPLETE).unlink(missing_ok=True)
-        shutil.rmtree(path)
+        """Remove a release."""
+        remove(self.release(name))
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -144,34 +137,24 @@ class Home:
         Raises:
             RefusedError: somebody does already.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
+        folder = self.folder / "releases"
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(folder, wait=False))
             except BlockingIOError as error:
                 msg = "another installation is under way here: wait for its end"
                 raise RefusedError(msg) from error
             yield
 
-    @contextlib.contextmanager
-    def deciding(self) -> Iterator[None]:
-        """Nobody else decides a trial meanwhile: who comes second waits, and finds none."""
-        handle = os.open(self.folder, os.O_RDONLY)  # a file might find no room
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def deciding(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody else switches or decides meanwhile: who comes second waits, and finds it done."""
+        return locked(self.folder, wait=True)
 
-    def clear(self, wanted: str = "") -> None:
-        """Remove what installations that were cut have left.
-
-        Args:
-            wanted: a release that is used if it is complete.
-        """
-        for path in leftovers(str(self.folder)):
-            if path.name != wanted or not self.is_complete(wanted):
-                self.remove(path.name)
+    def clear(self) -> None:
+        """Remove what installations that were cut have left."""
+        for path in leftovers(self.folder):
+            remove(path)
 
     def prune(self, keep: int) -> None:
         """Remove all but the last releases; the current one stays.
@@ -199,7 +182,11 @@ class Home:
         """Switch to a release that must prove itself; what is gone back to is kept in mind first.
 
         That is what runs now, unless it has not proved itself yet either.
+
+        Raises:
+            RefusedError: that release is not complete.
         """
+        self._check(name)
         undecided = self.trial
         before = self.current
         if undecided is not None and undecided.release == before:
@@ -207,23 +194,11 @@ class Home:
         if before == name:  # it runs, and has not proved itself
             before = None
         trial = Trial(name, before, wait_s)
-        part = self._trial.with_suffix(".part")
-        part.write_text(json.dumps(vars(trial)))
-        _sync(part)
-        part.replace(self._trial)
-        _sync(self.folder)
+        write_file(self._trial, json.dumps(vars(trial)))
         self.switch(name)
         return trial
 
     def decide(self) -> None:
         """The trial has ended, in one way or the other."""
         self._trial.unlink(missing_ok=True)
-        _sync(self.folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(self.folder)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lineside_device.errors import RefusedError
 from lineside_device.facts import facts
 from lineside_device.home import Home
 from lineside_device.host import check_host
@@ -31,12 +30,10 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
     Raises:
         RefusedError: the machine is not one that the package is for, or a step failed.
     """
-    home.clear(package.release)
+    with home.deciding():
+        home.clear()
     found = facts(str(home.folder))
     check_host(found, package.info, package.size, booted=system.booted)
-    if not found["root"]:
-        msg = "only root can install a station: sudo ./install.sh"
-        raise RefusedError(msg)
     system.account()
     system.folders()
     if home.is_complete(package.release):
@@ -50,6 +47,7 @@ def install(package: Package, home: Home, system: System, say: Callable[[str], N
             shutil.copy(entry, folder)
     shutil.copytree(package.folder / "device", folder / "device")
     shutil.copy(package.folder / FILE, folder)
+    system.own(folder / "station.toml")  # a camera's address may hold a password
     say("installing the wheels")
     _install_wheels(package.folder, folder / "venv")
     home.complete(package.release)

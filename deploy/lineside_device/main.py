@@ -1,4 +1,4 @@
-"""`lineside-station`: install, go back, look, remove. On the device, as root."""
+"""Install, go back, look, remove. On the device, as root: `install.sh` and the units start it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from lineside_device.backup import write_backup
 from lineside_device.clock import clock_floor, raise_clock
 from lineside_device.errors import RefusedError
+from lineside_device.files import write_file
 from lineside_device.home import Home
 from lineside_device.install import KEEP, install
 from lineside_device.package import FILE, open_package
@@ -47,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         0: done; 1: a new release did not prove itself; 2: refused.
     """
-    parser = argparse.ArgumentParser(prog="lineside-station", description=__doc__)
+    parser = argparse.ArgumentParser(prog="device", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("install", help="make a release of an unpacked package, and try it")
     one.add_argument("folder", type=Path)
@@ -65,83 +66,93 @@ def main(words: Sequence[str] | None = None) -> int:
     commands.add_parser("clock", help="set the clock to when the release was made, if earlier")
     commands.add_parser("trial", help="decide a switch that is not decided yet")
     told = parser.parse_args(words)
-    home, system = Home(HOME), System()
-    code = 0
     try:
-        if told.command == "install":
-            with home.alone():
-                code = _install(told.folder.resolve(), home, system, told.wait, later=told.later)
-        elif told.command == "rollback":
-            with home.alone():
-                _rollback(home, system)
-        elif told.command == "status":
-            say(json.dumps(_status(home), indent=1))
-        elif told.command == "backup":
-            with home.alone():
-                _backup(home, system)
-        elif told.command == "clock":
-            _raise_clock(home)
-        elif told.command == "switch":
-            _switch(told.release, home, system, told.wait)
-            system.restart()
-            code = _tried(_decided(home, system))
-        elif told.command == "trial":
-            code = _tried(_decided(home, system))
-        elif told.yes:
-            with home.alone():
-                system.remove(keep=told.keep)
-        else:
-            say("this removes results that were not sent, too: uninstall --yes")
-            code = 2
+        return _run(told, Home(HOME), System())
     except (RefusedError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    return code
+
+
+def _run(told: argparse.Namespace, home: Home, system: System) -> int:
+    if told.command == "status":
+        say(json.dumps(_status(home), indent=1))
+        return 0
+    if os.geteuid():
+        msg = f"only root can {told.command} here: put sudo before it"
+        raise RefusedError(msg)
+    if told.command == "clock":
+        _raise_clock(home)
+        return 0
+    if told.command in {"switch", "trial"}:
+        with home.deciding():
+            if told.command == "switch":
+                _switch(told.release, home, system, told.wait)
+                system.restart()
+            return _tried(_decide(home, system))
+    if told.command == "uninstall" and not told.yes:
+        say("this removes results that were not sent, too: uninstall --yes")
+        return 2
+    with home.alone():
+        if told.command == "install":
+            return _install(told.folder.resolve(), home, system, told.wait, later=told.later)
+        if told.command == "rollback":
+            _rollback(home, system)
+        elif told.command == "backup":
+            _backup(home, system)
+        else:
+            system.remove(keep=told.keep)
+    return 0
 
 
 def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: bool) -> int:
     package = open_package(folder)
-    _settle(home, system)
+    later = later or not system.booted
+    if not later:
+        _settle(home, system)
+    elif system.runs:
+        msg = "a station runs here: install it now, without --later"
+        raise RefusedError(msg)
     install(package, home, system, say)
-    runs = home.current == package.release and home.trial is None
-    if runs and not _failed(home, package.release):
+    last = _outcome(home)
+    # One that failed stays only where there was none to go back to: it is tried again.
+    failed = last is not None and last.release == package.release and not last.good
+    if home.current == package.release and home.trial is None and not failed:
         system.units()
         say(f"release {package.release} is the current one")
         return 0
-    outcome = home.folder / OUTCOME
-    outcome.unlink(missing_ok=True)
-    if later or not system.booted:
-        _switch(package.release, home, system, wait_s)
+    (home.folder / OUTCOME).unlink(missing_ok=True)
+    if later:
+        with home.deciding():
+            _switch(package.release, home, system, wait_s)
         say("the release starts, and is tried, when the system starts next")
         return 0
     # From here on it goes on whatever becomes of us, or of the connection that we came by.
     say("waiting for its first status")
     system.run_apart(home.release(package.release) / "device", package.release, wait_s)
-    try:
-        return _tried(Outcome(**json.loads(outcome.read_bytes())))
-    except (OSError, ValueError) as error:
+    outcome = _outcome(home)
+    if outcome is None:
         msg = f"{SWITCH_UNIT} does not say how the trial ended: journalctl -u {SWITCH_UNIT}"
-        raise RefusedError(msg) from error
+        raise RefusedError(msg)
+    return _tried(outcome)
 
 
-def _failed(home: Home, release: str) -> bool:
-    """Whether a release stays only since there was none to go back to: it is tried again."""
+def _outcome(home: Home) -> Outcome | None:
+    """How the last trial ended; None: nothing says so."""
     try:
-        last = Outcome(**json.loads((home.folder / OUTCOME).read_bytes()))
+        return Outcome(**json.loads((home.folder / OUTCOME).read_bytes()))
     except (OSError, ValueError, TypeError):
-        return False
-    return last.release == release and not last.good
+        return None
 
 
 def _switch(release: str, home: Home, system: System, wait_s: float) -> None:
     """Let the link lead to a release that must prove itself yet."""
-    (home.folder / OLD).write_text(json.dumps(read_status()))
+    write_file(home.folder / OLD, json.dumps(read_status()))
     home.try_out(release, wait_s)
     system.units()
 
 
 def _settle(home: Home, system: System) -> None:
-    """Wait until a switch before is decided; at the next start it is, where there is no systemd."""
+    """Wait until a switch before is decided; where no systemd runs, that is at the next start."""
     trial = home.trial
     if trial is None or not system.booted:
         return
@@ -156,13 +167,12 @@ def _settle(home: Home, system: System) -> None:
         time.sleep(POLL_S)
 
 
-def _decided(home: Home, system: System) -> Outcome | None:
-    """The switch that is not decided yet is decided: what `lineside-trial.service` does."""
-    with home.deciding():
-        outcome = _once_there_is_room(lambda: _judge(home, system))
-        if outcome is not None:
-            _once_there_is_room(lambda: _conclude(home, outcome))
-        return outcome
+def _decide(home: Home, system: System) -> Outcome | None:
+    """Decide the switch that is not decided yet; None: there is none."""
+    outcome = _once_there_is_room(lambda: _judge(home, system))
+    if outcome is not None:
+        _once_there_is_room(lambda: _conclude(home, outcome))
+    return outcome
 
 
 def _once_there_is_room(what: Callable[[], T]) -> T:
@@ -205,9 +215,7 @@ def _conclude(home: Home, outcome: Outcome) -> None:
     if not stays:
         home.reject(outcome.release)
     home.clear()  # a disk that is full may have room then for all that follows
-    part = home.folder / f".{OUTCOME}"
-    part.write_text(json.dumps(asdict(outcome)))
-    part.replace(home.folder / OUTCOME)
+    write_file(home.folder / OUTCOME, json.dumps(asdict(outcome)))
     if stays:
         home.keep(outcome.release)
     home.prune(KEEP)
@@ -234,11 +242,12 @@ def _rollback(home: Home, system: System) -> None:
     if not before:
         msg = "there is no release to go back to"
         raise RefusedError(msg)
-    home.switch(before[-1])
-    home.keep(before[-1])
-    if current is not None:
-        home.reject(current)  # or the next one would lead to it again
-    home.decide()
+    with home.deciding():
+        home.switch(before[-1])
+        home.keep(before[-1])
+        if current is not None:
+            home.reject(current)  # or the next one would lead to it again
+        home.decide()
     system.restart()
     say(f"{before[-1]} runs, and {current} no more")
 
@@ -259,8 +268,9 @@ def _backup(home: Home, system: System) -> None:
     if home.trial is not None:
         msg = "a release is being tried here: wait until that is decided"
         raise RefusedError(msg)
-    # A connection that is cut is an error as we write; it must not keep the agent from its work.
+    # Whatever ends this, the agent goes on. A connection that is cut is an error as we write.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     with system.standing_still():
         write_backup(
             sys.stdout.buffer,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import grp
-import os
 import pwd
 import re
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lineside_device.errors import RefusedError
+from lineside_device.files import link
 from lineside_device.places import HOME, IDENTITY, STATE, SWITCH_UNIT, TRIAL_UNIT, UNIT, USER
 
 GROUPS = ("video", "gpio", "render")
@@ -27,6 +27,8 @@ FAILED = (f"{UNIT}: Failed to ", f"{UNIT}: Failed at ")
 UNITS = Path("/etc/systemd/system")
 ENDED = ("inactive", "failed", "unknown")
 """What systemd says of a unit that does not run."""
+ENDING_S = 120.0
+"""Seconds in which the agent ends: it drains what it has to send."""
 TIDY_S = 60.0
 """Seconds in which one that has decided has ended."""
 
@@ -64,13 +66,18 @@ class System:
                     shutil.chown(path, USER, USER)
                     path.chmod(0o700 if path.is_dir() else 0o600)
 
+    def own(self, path: Path) -> None:
+        """A file that the agent may read, and nobody else but root."""
+        path.chmod(0o640)
+        shutil.chown(path, "root", USER)
+
     def units(self) -> None:
         """Both units are links into the current release: a switch changes them, too."""
         wants = UNITS / "multi-user.target.wants"
         wants.mkdir(parents=True, exist_ok=True)
         for name in (UNIT, TRIAL_UNIT):
             for folder in (UNITS, wants):
-                _link(folder / name, HOME / "current" / name)
+                link(folder / name, HOME / "current" / name)
         self.reload()
 
     def reload(self) -> None:
@@ -79,19 +86,32 @@ class System:
             run("systemctl", "daemon-reload")
 
     def restart(self) -> None:
-        """The agent starts anew; whether it comes up is judged elsewhere."""
-        if self.booted:
-            self.reload()
-            run("systemctl", "reset-failed", UNIT, check=False)
-            run("systemctl", "--no-block", "restart", UNIT)
+        """The one before has ended, and the agent starts anew; whether it comes up is judged later.
+
+        What the one before says as it ends is not taken for the new one's.
+        """
+        if not self.booted:
+            return
+        self.reload()
+        run("systemctl", "reset-failed", UNIT, check=False)
+        before = self._invocation()
+        run("systemctl", "--no-block", "restart", UNIT)
+        deadline = time.monotonic() + ENDING_S
+        while self._invocation() == before and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the agent runs, or is about to."""
+        return self.booted and run("systemctl", "is-active", UNIT, check=False).strip() not in ENDED
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
         """The agent is stopped, and started again in the end, if it ran."""
-        ran = self.booted and run("systemctl", "is-active", UNIT, check=False).strip() not in ENDED
-        if ran:
-            run("systemctl", "stop", UNIT)
+        ran = self.runs
         try:
+            if ran:
+                run("systemctl", "stop", UNIT)
             yield
         finally:
             if ran:
@@ -103,15 +123,20 @@ class System:
         Returns:
             At least one: if it said nothing, why systemd could not start it, or what it says of it.
         """
-        words = ["systemctl", "show", UNIT]
-        started = run(*words, "--property=InvocationID", "--value", check=False).strip()
+        started = self._invocation()
         # What it said itself, and what systemd said of it.
         about = (f"_SYSTEMD_INVOCATION_ID={started}", "+", f"INVOCATION_ID={started}")
         told = run("journalctl", *about, "--output=cat", check=False).splitlines()
         found = [COMPLAINT.sub("", one) for one in told if COMPLAINT.match(one)]
         found = found or [one for one in told if one.startswith(FAILED)]
-        state = run(*words, "--property=ActiveState,Result", check=False)
+        state = run("systemctl", "show", UNIT, "--property=ActiveState,Result", check=False)
         return [*dict.fromkeys(found)] or [", ".join(state.split())]
+
+    def _invocation(self) -> str:
+        """Another one each time that the agent is started."""
+        return run(
+            "systemctl", "show", UNIT, "--property=InvocationID", "--value", check=False
+        ).strip()
 
     def run_apart(self, device: Path, release: str, wait_s: float) -> None:
         """Switch to a release and try it, in a unit of its own, and wait for its end.
@@ -156,7 +181,9 @@ class System:
             for name in (UNIT, TRIAL_UNIT):
                 (folder / name).unlink(missing_ok=True)
         (HOME / "current").unlink(missing_ok=True)  # first: from here on this is no station
-        for path in (HOME,) if keep else (HOME, STATE, IDENTITY):
+        rest = (STATE, IDENTITY)
+        cut = [path.with_name(f"{path.name}.new") for path in rest]  # of a backup
+        for path in (HOME,) if keep else (HOME, *rest, *cut):
             shutil.rmtree(path, ignore_errors=True)
         if not keep:
             run("userdel", USER, check=False)
@@ -170,18 +197,6 @@ def _has_group(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _link(path: Path, target: Path) -> None:
-    part = path.with_name(f".{path.name}")
-    part.unlink(missing_ok=True)
-    part.symlink_to(target)
-    part.replace(path)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def run(*command: str, check: bool = True, environ: dict[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""A new release must prove itself: online, with its models, its status taken by the broker.
+"""A new release must prove itself: online, no model refused, its status taken by the broker.
 
 The agent writes each status that the broker has acknowledged to /run/lineside/status.json. A
 release is good once one of its own is there with no trouble but what the release before had as
@@ -132,7 +132,7 @@ def try_release(
             break
         why = lacking(found, package, reasons)
         if not why:
-            return Outcome(trial.release, good=True, why="online, with all its models")
+            return Outcome(trial.release, good=True, why="online, and no model is refused")
         if time.monotonic() >= deadline:
             why = f"after {trial.wait_s:.0f} s {why} ({'; '.join(complaints()[-SAID:])})"
             break

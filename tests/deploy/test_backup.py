@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +16,12 @@ from pyrage import passphrase
 
 from lineside.errors import DeployError, InputError
 from lineside.messages import Result, Status
-from lineside_deploy.backup import put_back, read_backup, restore
+from lineside_deploy.backup import FINISH, MOVE_KEYS, put_back, read_backup, restore
 from lineside_deploy.package.build import STARTS_DEVICE
 from lineside_deploy.remote import Remote
 from tests.support.broker import Mosquitto, wait_for
 from tests.support.command import lineside
+from tests.support.disk import tiny_disk
 from tests.support.line import plain_pictures
 from tests.support.listener import Listener
 from tests.support.sshd import SshServer
@@ -47,11 +48,8 @@ def words(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own, with room for nothing."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with tiny_disk(tmp_path / "small", kib=16) as folder:
+        yield folder
 
 
 def install(root: Path, config: Path) -> None:
@@ -124,6 +122,34 @@ def test_a_new_device_gets_what_the_old_one_had(
     assert {found for found, _ in again.results()} == {*kept} - {boot}
     assert not (there / "var/lib/lineside.new").exists()
     assert not Path("/var/lib/lineside").exists()
+
+
+@pytest.mark.parametrize("cut", ["sync", MOVE_KEYS])  # before the first rename, and the second
+def test_a_restore_that_is_cut_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    path, identity = tmp_path / "press4.backup", io.BytesIO()
+    with tarfile.open(path, "w:gz") as state, tarfile.open(fileobj=identity, mode="w") as keys:
+        for archive, name in ((state, "state/outbox.sqlite"), (keys, "identity/station.pem")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(KEY)
+            archive.addfile(entry, io.BytesIO(KEY.encode()))
+    with SshServer(tmp_path / "ssh", *LAYERS) as server:
+        device, there = Remote("device", config=server.config), server.folder / "written"
+        with monkeypatch.context() as patched:
+            patched.setattr("lineside_deploy.backup.FINISH", FINISH.replace(cut, "exit 1", 1))
+            with pytest.raises(DeployError):
+                put_back(path, identity.getvalue(), device)
+        assert not (there / "etc/lineside/station.pem").exists()
+        if (there / "var/lib/lineside/outbox.sqlite").exists():
+            with pytest.raises(DeployError, match=r"put there just now\? then push its package"):
+                put_back(path, identity.getvalue(), device)
+        else:
+            put_back(path, identity.getvalue(), device)
+        assert (there / "etc/lineside/station.pem").read_text() == KEY
+        assert (there / "var/lib/lineside/outbox.sqlite").read_text() == KEY
+        assert not (there / "var/lib/lineside.new").exists()
+        assert not (there / "etc/lineside.new").exists()
 
 
 def test_what_is_no_station_has_no_backup(tmp_path: Path, words: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lineside_device.errors import RefusedError
-from lineside_device.facts import leftovers
 from lineside_device.home import Home
+from lineside_device.leftovers import leftovers, locked, tidy
 from lineside_device.system import run
 from lineside_device.trial import lacking, read_status, try_release
 
@@ -55,13 +55,33 @@ def test_what_was_never_tried_is_not_gone_back_to(home: Home) -> None:
     home.complete("cut")
     home.switch("one")
     assert home.releases == ["one", "two", "three", "four"]
-    assert leftovers(str(home.folder)) == [home.release("cut")]
-    home.clear("cut")
-    assert home.is_complete("cut")  # the same is pushed again: it is used
+    assert leftovers(home.folder) == [home.release("cut")]
     home.clear()
     assert not home.release("cut").exists()
     home.try_out("two", 5.0)
     assert home.releases == ["one", "two", "three", "four"]
+
+
+def test_what_was_cut_is_removed_unless_somebody_is_at_it(home: Home, tmp_path: Path) -> None:
+    cut, sent, lock = home.begin("cut"), tmp_path / "sent", tmp_path / "lock"
+    tidy(tmp_path / "nowhere", sent, lock)  # a device that never was a station
+    (sent / "wheels").mkdir(parents=True)
+    lock.touch()
+    for holder in (home.alone(), home.deciding()):
+        with holder, locked(lock, wait=False):
+            tidy(home.folder, sent, lock)
+        assert (cut.exists(), sent.exists()) == (True, True)
+    tidy(home.folder, sent, lock)
+    assert (cut.exists(), sent.exists()) == (False, False)
+    assert home.releases == ["one", "two", "three", "four"]
+
+
+def test_what_was_removed_meanwhile_is_not_tried(home: Home) -> None:
+    home.switch("one")
+    home.remove("two")
+    with pytest.raises(RefusedError, match="two is no complete release"):
+        home.try_out("two", 5.0)
+    assert (home.trial, home.current) == (None, "one")
 
 
 def test_what_was_gone_back_from_is_not_gone_back_to(home: Home) -> None:
@@ -149,7 +169,7 @@ def test_what_proves_itself_stays(home: Home, tmp_path: Path) -> None:
         complaints=list,
         status=lambda: read_status(said),
     )
-    assert (outcome.good, outcome.why) == (True, "online, with all its models")
+    assert (outcome.good, outcome.why) == (True, "online, and no model is refused")
     assert (home.current, restarts) == ("two", [])
 
 

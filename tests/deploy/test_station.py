@@ -34,7 +34,7 @@ def first(plant: Plant) -> Path:
     """A package that is pushed onto the empty machine."""
     package = plant.pack("first")
     said, _ = plant.push(package)
-    assert said.splitlines()[-1].endswith(" is good: online, with all its models")
+    assert said.splitlines()[-1].endswith(" is good: online, and no model is refused")
     return package
 
 
@@ -43,7 +43,18 @@ def test_it_comes_online_and_publishes(plant: Plant, first: Path) -> None:
     now = plant.status()
     assert (now["active"], now["trial"], now["releases"]) == ("active", None, [now["release"]])
     assert now["status"]["state"] == "online"
+    config = plant.machine.run("stat -c '%U %G %a' /opt/lineside/current/station.toml").stdout
+    assert config == "root lineside 640\n"  # a camera's address may hold a password
     plant.publishes()
+
+
+def test_later_is_for_a_machine_where_none_runs(plant: Plant, first: Path) -> None:
+    folder = plant.machine.root / "root/package"
+    with tarfile.open(first) as archive:
+        archive.extractall(folder, filter="data")
+    done = plant.machine.run("/root/package/install.sh --later")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: a station runs here: install it now, without --later\n"
 
 
 def test_again_changes_nothing(plant: Plant, first: Path) -> None:
@@ -137,6 +148,20 @@ def test_after_a_power_cut_it_is_there_again(plant: Plant, first: Path) -> None:
     plant.publishes(not_boot=boot)
 
 
+def test_a_backup_that_is_ended_lets_the_agent_go_on(plant: Plant, first: Path) -> None:
+    assert first.exists()
+    boot = plant.boot
+    # Nobody reads what it writes, until it is told to end.
+    command = (
+        "/usr/bin/python3 -IB /opt/lineside/current/device backup | "
+        "{ while systemctl is-active -q lineside; do sleep 0.1; done; "
+        "pkill -TERM -f 'current/device backup'; sleep 3; }"
+    )
+    plant.machine.run(f"dd if=/dev/urandom of=/var/lib/lineside/more bs=1M count=9; {command}")
+    plant.machine.run("rm /var/lib/lineside/more")
+    plant.publishes(not_boot=boot)
+
+
 def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
     words = plant.folder / "passphrase"
     words.write_text("correct horse battery\n")
@@ -150,7 +175,7 @@ def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
         machine.switch_on()
         told = ("--ssh-config", machine.config, "device", "--passphrase-file", words)
         done = lineside("deploy", "restore", backup, first, *told)
-        assert done.stdout.splitlines()[-1].endswith(" is good: online, with all its models")
+        assert done.stdout.splitlines()[-1].endswith(" is good: online, and no model is refused")
         plant.publishes()
         kept = {entry["boot"] for entry in plant.status()["status"]["ledger"]}
         assert plant.boot != boot
@@ -158,7 +183,8 @@ def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
         assert old not in kept  # but what it gave after its backup can't
         done = lineside("deploy", "restore", backup, first, *told, ok=False)
         assert done.stderr == (
-            "error: device: /var/lib/lineside holds a station already: uninstall it first\n"
+            "error: device: /var/lib/lineside holds a station already: was it put there just now? "
+            "then push its package; else uninstall it first\n"
         )
         machine.run("/usr/bin/python3 -IB /opt/lineside/current/device uninstall --yes")
         left = "ls -d /opt/lineside /var/lib/lineside /etc/lineside /run/lineside"
@@ -189,6 +215,12 @@ def test_a_card_is_put_in_and_the_power_switched_on(plant: Plant) -> None:
     assert "systemd.run_success_action=reboot" in words()
     off = [word.replace("=reboot", "=poweroff") for word in words()]
     with plant.replaced(machine):
+        machine.start(*off)
+        log = boot / "lineside.log"
+        wait_for(lambda: log.exists() and "installing the wheels" in log.read_text(), 60)
+        machine.pull_the_plug()
+        assert words()  # it is done again
+        assert not (machine.root / "etc/asked-for").exists()
         machine.run_out(*off)
         assert words() == [], (boot / "lineside.log").read_text()
         assert (machine.root / "etc/asked-for").read_text() == "press4\n"

@@ -84,19 +84,20 @@ class Contained(Powered):
 
     def switch_on(self) -> None:
         """Boot, and wait until it lets somebody in."""
-        self._start()
+        self.start()
         self.wait()
 
     def run_out(self, *words: str, timeout: float = 120) -> None:
         """Boot with words on the kernel's command line, until it switches itself off."""
-        self._start(*words)
+        self.start(*words)
         assert self._process is not None
         try:
             assert self._process.wait(timeout) == 0, self.console()
         finally:
             self.pull_the_plug()
 
-    def _start(self, *words: str) -> None:
+    def start(self, *words: str) -> None:
+        """Boot with words on the kernel's command line."""
         options = ["--boot", "--link-journal=no", "--resolv-conf=off", "--console=pipe"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
