@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 from lineside.errors import InputError
 from lineside.extras import require
 from lineside.files import new_file
-from lineside_deploy.push import STATION, check_device, read_info, send
+from lineside_deploy.push import LOCK, STATION, check_device, read_info, send
 from lineside_deploy.remote import AS_ROOT, Remote
 from lineside_device.backup import SCHEMA
 from lineside_device.places import IDENTITY, STATE
@@ -29,29 +29,37 @@ MAX_IDENTITY: Final = 10_000_000
 
 # Each beside the place that it goes to, so that it gets there by one rename: the state first. Where
 # that is all that was done, nothing but the second is missing.
-MOVE_KEYS: Final = (
-    f"mv -T {IDENTITY}.new/identity {IDENTITY} && sync && rm -rf {STATE}.new {IDENTITY}.new"
-)
-STAGE: Final = (
+MOVE_KEYS: Final = f"mv -T $keys/identity {IDENTITY} && sync && rm -rf $state $keys"
+_BEGIN: Final = (
     AS_ROOT
-    + f"""exec $as sh -c 'set -e; umask 077
-if [ -d {STATE}.new ] && [ ! -e {STATE}.new/state ] && [ -d {IDENTITY}.new/identity ]; then
+    + f"""exec $as sh -c 'set -e; umask 077; exec 9>{LOCK}
+state={STATE}.new keys={IDENTITY}.new
+flock -n 9 || {{ echo "a push or a restore is under way here: wait for its end" >&2; exit 3; }}
+"""
+)
+CLEAR: Final = (
+    _BEGIN
+    + f"""if [ -d $state ] && [ ! -e $state/state ] && [ -d $keys/identity ]; then
   {MOVE_KEYS} || :
 fi
 for there in {STATE} {IDENTITY}; do
   [ -z "$(ls -A $there 2>/dev/null)" ] || {{
     echo "$there holds a station already: was it put there just now? then push its package; else \
-uninstall it first" >&2; exit 3; }}
+uninstall that, or remove the folder" >&2; exit 3; }}
 done
-rm -rf {STATE}.new {IDENTITY}.new; mkdir -p {STATE}.new/state {IDENTITY}.new/identity
-tar -xf - -C {STATE}.new --no-same-owner'
+rm -rf $keys; rm -rf $state'
+"""
+)
+STAGE: Final = (
+    _BEGIN
+    + """mkdir -p $state/state $keys/identity
+tar -xf - -C $state --no-same-owner'
 """
 )
 FINISH: Final = (
-    AS_ROOT
-    + f"""exec $as sh -c 'set -e; umask 077
-tar -xf - -C {IDENTITY}.new --no-same-owner; sync
-mv -T {STATE}.new/state {STATE}; sync
+    _BEGIN
+    + f"""tar -xf - -C $keys --no-same-owner; sync
+mv -T $state/state {STATE}; sync
 {MOVE_KEYS}'
 """
 )
@@ -141,14 +149,17 @@ def restore(
     except pyrage.DecryptError as error:
         msg = f"{path}: the passphrase is wrong"
         raise InputError(msg) from error
-    check_device(remote, info, package.stat().st_size + path.stat().st_size)
+    remote.call(CLEAR)
+    with tarfile.open(path) as archive:
+        unpacked = sum(entry.size for entry in archive)
+    check_device(remote, info, package.stat().st_size, more=unpacked)
     put_back(path, identity, remote)
     say(f"{names[0]} as it was at {told['made']} is on {remote.host}")
     send(package, remote, say)
 
 
 def put_back(path: Path, identity: bytes, remote: Remote) -> None:
-    """Put the state and the keys of a backup onto a device that is no station yet.
+    """Put the state and the keys of a backup onto a device, after CLEAR.
 
     Cut while it is sent, it is done again. Once all of it is there, `push` is what remains.
 

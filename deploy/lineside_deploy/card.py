@@ -58,9 +58,11 @@ echo "$(date -u) lineside"
     sync
     shred -u "$boot/{key}" 2>/dev/null || rm -f "$boot/{key}"
   fi
-  "$new/install.sh"{words}
-  rm -rf "$new" "$boot/{package}"
+  code=0; "$new/install.sh"{words} || code=$?
+  rm -rf "$new"
+  [ $code = 2 ] || rm -f "$boot/{package}"  # 2: refused; 1: it is installed, and in trouble
   sync
+  exit $code
 )
 {after}
 """

@@ -88,6 +88,8 @@ def make_deb(package: Path, out: Path | None) -> Path:
         (root / PLACE).mkdir(parents=True)
         with tarfile.open(package) as archive:
             archive.extractall(root / PLACE, filter="data")
+        # A camera's address in its configuration may hold a password.
+        (root / PLACE).chmod(0o700)
         _write_control(root / "DEBIAN", info, version, architecture)
         _build(builder, root, part, info)
     return out

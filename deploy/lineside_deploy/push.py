@@ -27,11 +27,11 @@ from lineside_device.places import HOME
 from lineside_device.trial import WAIT_S
 
 NEW: Final = "/var/tmp/lineside-push"  # noqa: S108 - root makes it, for itself alone
-LOCK: Final = "/run/lock/lineside-push"
+LOCK: Final = "/run/lineside-push.lock"
 TIDY: Final = AS_ROOT + f"exec $as python3 -IB - {HOME} {NEW} {LOCK}"
 RECEIVE: Final = (
     AS_ROOT
-    + f"""exec $as sh -c 'set -e; exec 9>{LOCK}
+    + f"""exec $as sh -c 'set -e; umask 077; exec 9>{LOCK}; umask 022
 flock -n 9 || {{ echo "another push is under way here: wait for its end" >&2; exit 3; }}
 rm -rf {NEW}; trap "rm -rf {NEW}" EXIT; mkdir -m 700 {NEW}
 tar -xf - -C {NEW} --no-same-owner; {NEW}/install.sh --wait "$0"' """
@@ -123,10 +123,18 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
     return member.read()
 
 
-def check_device(remote: Remote, info: dict[str, Any], size: int) -> dict[str, Any]:
+def check_device(
+    remote: Remote, info: dict[str, Any], size: int, *, more: int = 0
+) -> dict[str, Any]:
     """Refuse a machine that a package is not for, before it is sent there.
 
     What was cut before is removed first, or it would have no room for another.
+
+    Args:
+        remote: the machine.
+        info: package.json.
+        size: bytes of the package.
+        more: bytes that it must have room for, besides.
 
     Returns:
         What the machine is (`lineside_device.facts`).
@@ -139,7 +147,7 @@ def check_device(remote: Remote, info: dict[str, Any], size: int) -> dict[str, A
     code, said, errors = remote.run("exec python3 -IB -", stdin=script)
     try:
         found: dict[str, Any] = json.loads(said)
-        check_host(found, info, size, booted=True)
+        check_host(found, info, size, booted=True, more=more)
     except RefusedError as error:
         msg = f"{remote.host}: {error}"
         raise DeployError(msg) from error

@@ -16,12 +16,21 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from lineside_device.errors import RefusedError
 from lineside_device.files import link, sync, write_file
-from lineside_device.leftovers import COMPLETE, KEPT, leftovers, locked, remove
+from lineside_device.leftovers import (
+    COMPLETE,
+    KEPT,
+    deciding,
+    installing,
+    leftovers,
+    locked,
+    remove,
+)
 
 NOT_YET = 2**62
 """The place of a release that was not kept yet: after all others."""
@@ -35,11 +44,15 @@ class Trial:
         release: what was switched to.
         before: what ran before; None where nothing did.
         wait_s: seconds that it has.
+        old: the last status of what ran before; None: there was none.
+        invocation: of the agent then, as systemd calls it; empty: it did not run.
     """
 
     release: str
     before: str | None
     wait_s: float
+    old: dict[str, Any] | None = None
+    invocation: str = ""
 
 
 class Home:
@@ -78,12 +91,14 @@ class Home:
         """An empty folder for a release that is to be installed."""
         path = self.release(name)
         shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.mkdir(mode=0o700)
         return path
 
     def complete(self, name: str) -> None:
         """All of a release is there: make it last, and say so."""
         path = self.release(name)
+        path.chmod(0o755)
         for entry in path.rglob("*"):
             if not entry.is_symlink():
                 sync(entry)
@@ -137,11 +152,10 @@ class Home:
         Raises:
             RefusedError: somebody does already.
         """
-        folder = self.folder / "releases"
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(folder, wait=False))
+                stack.enter_context(locked(installing(self.folder), wait=False))
             except BlockingIOError as error:
                 msg = "another installation is under way here: wait for its end"
                 raise RefusedError(msg) from error
@@ -149,7 +163,7 @@ class Home:
 
     def deciding(self) -> contextlib.AbstractContextManager[None]:
         """Nobody else switches or decides meanwhile: who comes second waits, and finds it done."""
-        return locked(self.folder, wait=True)
+        return locked(deciding(self.folder), wait=True)
 
     def clear(self) -> None:
         """Remove what installations that were cut have left."""
@@ -176,9 +190,17 @@ class Home:
             kept = json.loads(self._trial.read_bytes())
         except FileNotFoundError:
             return None
-        return Trial(**kept)
+        # Another release than this may have written it, and say more.
+        return Trial(**{one.name: kept[one.name] for one in fields(Trial) if one.name in kept})
 
-    def try_out(self, name: str, wait_s: float) -> Trial:
+    def try_out(
+        self,
+        name: str,
+        wait_s: float,
+        *,
+        old: dict[str, Any] | None = None,
+        invocation: str = "",
+    ) -> Trial:
         """Switch to a release that must prove itself; what is gone back to is kept in mind first.
 
         That is what runs now, unless it has not proved itself yet either.
@@ -193,7 +215,7 @@ class Home:
             before = undecided.before
         if before == name:  # it runs, and has not proved itself
             before = None
-        trial = Trial(name, before, wait_s)
+        trial = Trial(name, before, wait_s, old, invocation)
         write_file(self._trial, json.dumps(vars(trial)))
         self.switch(name)
         return trial

@@ -10,7 +10,9 @@ ROOM = 4
 """How many times its packed size a release may take while it is installed."""
 
 
-def check_host(found: dict[str, Any], info: dict[str, Any], size: int, *, booted: bool) -> None:
+def check_host(
+    found: dict[str, Any], info: dict[str, Any], size: int, *, booted: bool, more: int = 0
+) -> None:
     """Refuse a machine that the package can't run on.
 
     Args:
@@ -18,6 +20,7 @@ def check_host(found: dict[str, Any], info: dict[str, Any], size: int, *, booted
         info: package.json.
         size: bytes of the package.
         booted: whether systemd must run; not so where a card or an image is prepared.
+        more: bytes that there must be room for, besides.
 
     Raises:
         RefusedError: naming what was found, what is needed, and the way out.
@@ -58,9 +61,10 @@ def check_host(found: dict[str, Any], info: dict[str, Any], size: int, *, booted
         _refuse("systemd does not run here, and keeps the agent alive: use a system that has it")
     if not found["writable"]:
         _refuse(f"{home} is on a disk that is read-only: mount it read-write")
-    if found["free"] < ROOM * size:
+    needed = ROOM * size + more
+    if found["free"] < needed:
         _refuse(
-            f"{home} has {found['free'] / 1e6:,.0f} MB free, {ROOM * size / 1e6:,.0f} MB are "
+            f"{home} has {found['free'] / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB are "
             "needed: make room, or use a larger card"
         )
 

@@ -40,14 +40,24 @@ def remove(release: Path) -> None:
     shutil.rmtree(release)
 
 
+def installing(home: Path) -> Path:
+    """A lock: who holds it installs, goes back, removes."""
+    return home / ".installing"
+
+
+def deciding(home: Path) -> Path:
+    """A lock: who holds it switches or decides. Whoever needs both has `installing` already."""
+    return home / ".deciding"
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a file or a folder for ourselves.
+    """Hold a file for ourselves; for others than its owner it can't even be opened.
 
     Raises:
         BlockingIOError: somebody else holds it, and we don't wait.
     """
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -63,15 +73,17 @@ def tidy(home: Path, sent: Path, lock: Path) -> None:
         sent: where a package is unpacked that was sent.
         lock: is held by who sends one.
     """
-    with (
-        contextlib.suppress(FileNotFoundError, BlockingIOError),
-        locked(home / "releases", wait=False),
-        locked(home, wait=False),
-    ):
-        for release in leftovers(home):
-            remove(release)
-    with contextlib.suppress(FileNotFoundError, BlockingIOError), locked(lock, wait=False):
-        shutil.rmtree(sent)
+    if home.is_dir():
+        with (
+            contextlib.suppress(BlockingIOError),
+            locked(installing(home), wait=False),
+            locked(deciding(home), wait=False),
+        ):
+            for release in leftovers(home):
+                remove(release)
+    if sent.is_dir():
+        with contextlib.suppress(BlockingIOError), locked(lock, wait=False):
+            shutil.rmtree(sent)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import argparse
 import errno
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -34,11 +36,12 @@ from lineside_device.trial import (
 
 T = TypeVar("T")
 
-OLD = "status-before.json"
 OUTCOME = "outcome.json"
+PACKED = "/var/tmp"  # noqa: S108 - in a file without a name
+"""Where a backup is until it is sent."""
 AGAIN_S = 5.0
 """Seconds until what the disk had no room for is tried again."""
-JUDGED_S = 30.0
+JUDGED_S = 300.0
 """Seconds more than a trial takes, until its outcome is there."""
 
 
@@ -80,27 +83,26 @@ def _run(told: argparse.Namespace, home: Home, system: System) -> int:
     if os.geteuid():
         msg = f"only root can {told.command} here: put sudo before it"
         raise RefusedError(msg)
+    if told.command == "uninstall" and not told.yes:
+        msg = "this removes results that were not sent, too: uninstall --yes"
+        raise RefusedError(msg)
     if told.command == "clock":
         _raise_clock(home)
-        return 0
-    if told.command in {"switch", "trial"}:
+    elif told.command == "backup":
+        _backup(home, system)
+    elif told.command in {"switch", "trial"}:
         with home.deciding():
             if told.command == "switch":
                 _switch(told.release, home, system, told.wait)
-                system.restart()
             return _tried(_decide(home, system))
-    if told.command == "uninstall" and not told.yes:
-        say("this removes results that were not sent, too: uninstall --yes")
-        return 2
-    with home.alone():
-        if told.command == "install":
-            return _install(told.folder.resolve(), home, system, told.wait, later=told.later)
-        if told.command == "rollback":
-            _rollback(home, system)
-        elif told.command == "backup":
-            _backup(home, system)
-        else:
-            system.remove(keep=told.keep)
+    else:
+        with home.alone():
+            if told.command == "install":
+                return _install(told.folder.resolve(), home, system, told.wait, later=told.later)
+            if told.command == "rollback":
+                _rollback(home, system)
+            else:
+                system.remove(keep=told.keep)
     return 0
 
 
@@ -118,9 +120,12 @@ def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: 
     failed = last is not None and last.release == package.release and not last.good
     if home.current == package.release and home.trial is None and not failed:
         system.units()
+        if not system.runs:
+            system.restart()
         say(f"release {package.release} is the current one")
         return 0
-    (home.folder / OUTCOME).unlink(missing_ok=True)
+    if not failed:
+        (home.folder / OUTCOME).unlink(missing_ok=True)
     if later:
         with home.deciding():
             _switch(package.release, home, system, wait_s)
@@ -146,8 +151,7 @@ def _outcome(home: Home) -> Outcome | None:
 
 def _switch(release: str, home: Home, system: System, wait_s: float) -> None:
     """Let the link lead to a release that must prove itself yet."""
-    write_file(home.folder / OLD, json.dumps(read_status()))
-    home.try_out(release, wait_s)
+    home.try_out(release, wait_s, old=read_status(), invocation=system.invocation)
     system.units()
 
 
@@ -193,18 +197,16 @@ def _judge(home: Home, system: System) -> Outcome | None:
         return None
     if home.current != trial.release:  # cut off just before the switch there, or after that back
         system.restart()
+        home.reject(trial.release)
         home.decide()
         return None
+    if system.invocation in {"", trial.invocation}:
+        system.restart()
     package = json.loads((home.release(trial.release) / FILE).read_bytes())
-    try:
-        old = json.loads((home.folder / OLD).read_bytes())
-    except (OSError, ValueError):
-        old = None
     return try_release(
         home,
         trial,
         package=package,
-        old=old,
         restart=system.restart,
         complaints=system.complaints,
     )
@@ -262,22 +264,28 @@ def _raise_clock(home: Home) -> None:
 
 
 def _backup(home: Home, system: System) -> None:
-    if home.current is None:
-        msg = "there is no station here: nothing to back up"
-        raise RefusedError(msg)
-    if home.trial is not None:
-        msg = "a release is being tried here: wait until that is decided"
-        raise RefusedError(msg)
-    # Whatever ends this, the agent goes on. A connection that is cut is an error as we write.
+    """It is packed here first: the agent waits for no network."""
+    # Whatever ends this, the agent goes on. A connection that is cut is an error later.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
-    with system.standing_still():
-        write_backup(
-            sys.stdout.buffer,
-            release=home.release(home.current),
-            state=STATE,
-            identity=IDENTITY,
-        )
+    signal.signal(signal.SIGTERM, _end)
+    with tempfile.TemporaryFile(dir=PACKED) as packed:
+        with home.alone():
+            if home.current is None:
+                msg = "there is no station here: nothing to back up"
+                raise RefusedError(msg)
+            if home.trial is not None:
+                msg = "a release is being tried here: wait until that is decided"
+                raise RefusedError(msg)
+            release = home.release(home.current)
+            with system.standing_still():
+                write_backup(packed, release=release, state=STATE, identity=IDENTITY)
+        packed.seek(0)
+        shutil.copyfileobj(packed, sys.stdout.buffer)  # its reader may take his time
+
+
+def _end(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _status(home: Home) -> dict[str, Any]:

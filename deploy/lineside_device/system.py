@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import os
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -27,8 +29,6 @@ FAILED = (f"{UNIT}: Failed to ", f"{UNIT}: Failed at ")
 UNITS = Path("/etc/systemd/system")
 ENDED = ("inactive", "failed", "unknown")
 """What systemd says of a unit that does not run."""
-ENDING_S = 120.0
-"""Seconds in which the agent ends: it drains what it has to send."""
 TIDY_S = 60.0
 """Seconds in which one that has decided has ended."""
 
@@ -57,14 +57,11 @@ class System:
         """Where the agent writes, and where its keys lie, for nobody else to read."""
         for path in (STATE, IDENTITY):
             path.mkdir(parents=True, exist_ok=True)
-            shutil.chown(path, USER, USER)
-            path.chmod(0o700)
-        uid = pwd.getpwnam(USER).pw_uid
-        for folder in (STATE, IDENTITY):  # put there before there was an account
-            for path in folder.rglob("*"):
-                if not path.is_symlink() and path.stat().st_uid != uid:
-                    shutil.chown(path, USER, USER)
-                    path.chmod(0o700 if path.is_dir() else 0o600)
+            # Also what was put there before there was an account. No path is gone through twice:
+            # the account may put a link in a folder's place meanwhile.
+            for _, _, files, folder in os.fwalk(path):
+                for name in (*files, "."):
+                    _give(name, folder)
 
     def own(self, path: Path) -> None:
         """A file that the agent may read, and nobody else but root."""
@@ -94,10 +91,9 @@ class System:
             return
         self.reload()
         run("systemctl", "reset-failed", UNIT, check=False)
-        before = self._invocation()
+        before = self.invocation
         run("systemctl", "--no-block", "restart", UNIT)
-        deadline = time.monotonic() + ENDING_S
-        while self._invocation() == before and time.monotonic() < deadline:
+        while self.invocation == before and self._show("Job"):
             time.sleep(0.1)
 
     @property
@@ -123,7 +119,7 @@ class System:
         Returns:
             At least one: if it said nothing, why systemd could not start it, or what it says of it.
         """
-        started = self._invocation()
+        started = self.invocation
         # What it said itself, and what systemd said of it.
         about = (f"_SYSTEMD_INVOCATION_ID={started}", "+", f"INVOCATION_ID={started}")
         told = run("journalctl", *about, "--output=cat", check=False).splitlines()
@@ -132,11 +128,13 @@ class System:
         state = run("systemctl", "show", UNIT, "--property=ActiveState,Result", check=False)
         return [*dict.fromkeys(found)] or [", ".join(state.split())]
 
-    def _invocation(self) -> str:
-        """Another one each time that the agent is started."""
-        return run(
-            "systemctl", "show", UNIT, "--property=InvocationID", "--value", check=False
-        ).strip()
+    @property
+    def invocation(self) -> str:
+        """Another one each time that the agent is started; empty: it was not."""
+        return self._show("InvocationID") if self.booted else ""
+
+    def _show(self, name: str) -> str:
+        return run("systemctl", "show", UNIT, f"--property={name}", "--value", check=False).strip()
 
     def run_apart(self, device: Path, release: str, wait_s: float) -> None:
         """Switch to a release and try it, in a unit of its own, and wait for its end.
@@ -159,6 +157,8 @@ class System:
             time.sleep(0.2)
         run("systemctl", "reset-failed", SWITCH_UNIT, check=False)
         words = ["--quiet", "--collect", "--wait", f"--unit={SWITCH_UNIT}"]
+        # If it is killed itself. Once the trial is decided, that does nothing.
+        words += [f"--property=ExecStopPost=/bin/systemctl --no-block start {TRIAL_UNIT}"]
         command = [sys.executable, "-IB", str(device), "switch", release, "--wait", f"{wait_s:g}"]
         run("systemd-run", *words, *command, check=False)
 
@@ -173,7 +173,7 @@ class System:
             keep: what the agent has written, and its keys and passwords, and its account.
         """
         if self.booted:
-            for name in (TRIAL_UNIT, UNIT):
+            for name in (SWITCH_UNIT, TRIAL_UNIT, UNIT):
                 # Stopped first: of a unit that is not there any more, systemd leaves things behind.
                 run("systemctl", "stop", name, check=False)
                 run("systemctl", "disable", name, check=False)
@@ -189,6 +189,28 @@ class System:
             run("userdel", USER, check=False)
             run("groupdel", USER, check=False)  # where userdel is set up to leave it
         self.reload()
+
+
+def _give(name: str, folder: int) -> None:
+    """A file or a folder becomes the agent's, for nobody else to read.
+
+    Args:
+        name: in the folder; a link is left as it is, and so is a file with another name elsewhere.
+        folder: its descriptor.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        handle = os.open(name, flags, dir_fd=folder)
+    except OSError:  # a link, a socket, or gone by now
+        return
+    account, found = pwd.getpwnam(USER), os.fstat(handle)
+    is_folder = stat.S_ISDIR(found.st_mode)
+    try:
+        if found.st_uid != account.pw_uid and (is_folder or found.st_nlink == 1):
+            os.fchown(handle, account.pw_uid, account.pw_gid)
+            os.fchmod(handle, 0o700 if is_folder else 0o600)
+    finally:
+        os.close(handle)
 
 
 def _has_group(name: str) -> bool:

@@ -103,7 +103,6 @@ def try_release(
     trial: Trial,
     *,
     package: dict[str, Any],
-    old: dict[str, Any] | None,
     restart: Callable[[], None],
     complaints: Callable[[], list[str]],
     status: Callable[[], dict[str, Any] | None] = read_status,
@@ -114,13 +113,12 @@ def try_release(
         home: of the releases; the link leads to the one that is tried.
         trial: what is tried, and what was before.
         package: package.json of the one that is tried.
-        old: the last status of the one before.
         restart: starts the agent anew, of the release that the link leads to.
         complaints: what the agent has complained of, the last at the end.
         status: the last one that the broker has acknowledged.
     """
-    reasons = frozenset((old or {}).get("reasons", []))
-    boot = (old or {}).get("boot")
+    old = trial.old or {}
+    reasons, boot = frozenset(old.get("reasons", [])), old.get("boot")
     deadline = time.monotonic() + trial.wait_s
     while True:
         found = status()

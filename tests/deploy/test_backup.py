@@ -16,7 +16,7 @@ from pyrage import passphrase
 
 from lineside.errors import DeployError, InputError
 from lineside.messages import Result, Status
-from lineside_deploy.backup import FINISH, MOVE_KEYS, put_back, read_backup, restore
+from lineside_deploy.backup import CLEAR, FINISH, MOVE_KEYS, put_back, read_backup, restore
 from lineside_deploy.package.build import STARTS_DEVICE
 from lineside_deploy.remote import Remote
 from tests.support.broker import Mosquitto, wait_for
@@ -108,9 +108,10 @@ def test_a_new_device_gets_what_the_old_one_had(
     identity = passphrase.decrypt(sealed, WORDS)
     with SshServer(tmp_path / "new", *LAYERS) as new:
         device, there = Remote("device", config=new.config), new.folder / "written"
+        device.call(CLEAR)
         put_back(backup, identity, device)
         with pytest.raises(DeployError, match="device: /var/lib/lineside holds a station already"):
-            put_back(backup, identity, device)
+            device.call(CLEAR)
     assert (there / "etc/lineside/station.pem").read_text() == KEY
     # The agent goes on where the old one was: its boot is kept, to be asked for, and a new begins.
     config.write_text(config.read_text().replace(str(state), str(there / "var/lib/lineside")))
@@ -143,8 +144,9 @@ def test_a_restore_that_is_cut_is_done_again(
         assert not (there / "etc/lineside/station.pem").exists()
         if (there / "var/lib/lineside/outbox.sqlite").exists():
             with pytest.raises(DeployError, match=r"put there just now\? then push its package"):
-                put_back(path, identity.getvalue(), device)
+                device.call(CLEAR)
         else:
+            device.call(CLEAR)
             put_back(path, identity.getvalue(), device)
         assert (there / "etc/lineside/station.pem").read_text() == KEY
         assert (there / "var/lib/lineside/outbox.sqlite").read_text() == KEY

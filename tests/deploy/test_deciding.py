@@ -15,6 +15,7 @@ import pytest
 
 from lineside_device import main
 from lineside_device.home import Home
+from lineside_device.system import System
 from tests.support.disk import tiny_disk
 from tests.support.program import program
 
@@ -78,6 +79,19 @@ def test_a_full_disk_puts_a_decision_off(
     main._once_there_is_room(lambda: (disk / "decided").write_bytes(bytes(100_000)))  # noqa: SLF001
     assert (disk / "decided").stat().st_size == 100_000
     assert "it can't be decided yet: [Errno 28] No space left on device" in capsys.readouterr().out
+
+
+def test_one_that_was_gone_back_from_just_before_a_power_cut_is_rejected(disk: Path) -> None:
+    home = Home(disk / "lineside")
+    for name in ("one", "two", "three"):
+        home.begin(name)
+        home.complete(name)
+        home.keep(name)
+    home.switch("three")
+    home.try_out("two", 5.0)  # as it was before; it fails now
+    home.switch("three")
+    assert main._decide(home, System()) is None  # noqa: SLF001
+    assert (home.trial, home.current, home.releases) == (None, "three", ["one", "three"])
 
 
 def test_who_comes_second_to_decide_waits(disk: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,11 @@ def test_what_was_cut_is_removed_unless_somebody_is_at_it(home: Home, tmp_path: 
     cut, sent, lock = home.begin("cut"), tmp_path / "sent", tmp_path / "lock"
     tidy(tmp_path / "nowhere", sent, lock)  # a device that never was a station
     (sent / "wheels").mkdir(parents=True)
-    lock.touch()
     for holder in (home.alone(), home.deciding()):
         with holder, locked(lock, wait=False):
             tidy(home.folder, sent, lock)
         assert (cut.exists(), sent.exists()) == (True, True)
+    lock.unlink()  # it does not outlive a power cut
     tidy(home.folder, sent, lock)
     assert (cut.exists(), sent.exists()) == (False, False)
     assert home.releases == ["one", "two", "three", "four"]
@@ -117,6 +118,20 @@ def test_a_release_that_is_removed_is_none(home: Home) -> None:
     assert not home.release("two").exists()
 
 
+def test_nobody_looks_into_what_is_not_complete(home: Home) -> None:
+    half = home.begin("half")
+    assert stat.S_IMODE(half.stat().st_mode) == 0o700
+    home.complete("half")
+    assert stat.S_IMODE(half.stat().st_mode) == 0o755
+
+
+def test_nobody_else_can_hold_its_locks(home: Home) -> None:
+    with home.alone(), home.deciding():
+        pass
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.folder.glob(".*")}
+    assert modes == {".installing": 0o600, ".deciding": 0o600}
+
+
 def test_two_do_not_install_at_once(home: Home) -> None:
     with home.alone():
         refused = pytest.raises(RefusedError, match="another installation is under way here")
@@ -147,6 +162,13 @@ def test_a_switch_that_is_not_decided_is_known_after_a_power_cut(home: Home) -> 
     assert home.trial is None
 
 
+def test_what_a_later_version_says_of_a_switch_is_read(home: Home) -> None:
+    trial = home.try_out("two", 5.0, old=status("b1"), invocation="c0ffee")
+    told = vars(trial) | {"more": "than we know"}
+    (home.folder / "trial.json").write_text(json.dumps(told))
+    assert home.trial == trial
+
+
 def test_what_has_not_proved_itself_is_not_gone_back_to(home: Home) -> None:
     home.switch("one")
     home.try_out("two", 5.0)
@@ -162,9 +184,8 @@ def test_what_proves_itself_stays(home: Home, tmp_path: Path) -> None:
     restarts: list[str] = []
     outcome = try_release(
         home,
-        home.try_out("two", 5.0),
+        home.try_out("two", 5.0, old=status("b1")),
         package=PACKAGE,
-        old=status("b1"),
         restart=lambda: restarts.append("again"),
         complaints=list,
         status=lambda: read_status(said),
@@ -188,9 +209,8 @@ def test_what_does_not_gives_way_to_the_release_before(
     restarts: list[str | None] = []
     outcome = try_release(
         home,
-        home.try_out("two", 0.0),
+        home.try_out("two", 0.0, old=status("b1")),
         package=PACKAGE,
-        old=status("b1"),
         restart=lambda: restarts.append(home.current),
         complaints=lambda: ["one", "two", "three", "four"],
         status=lambda: found,
@@ -205,9 +225,9 @@ def test_a_model_that_is_refused_is_not_waited_for(home: Home, reason: str) -> N
     home.switch("one")
     outcome = try_release(
         home,
-        home.try_out("two", 3600.0),
+        # The one before had its troubles, too.
+        home.try_out("two", 3600.0, old=status("b1", "degraded", reason)),
         package=PACKAGE,
-        old=status("b1", "degraded", reason),  # the one before had its troubles, too
         restart=lambda: None,
         complaints=lambda: ["model cells: a bundle is not used: golden image 3", "a camera"],
         status=lambda: status("b2", "degraded", reason),
@@ -225,7 +245,6 @@ def test_with_nothing_before_it_stays_and_says_so(home: Home) -> None:
         home,
         home.try_out("one", 0.0),
         package=PACKAGE,
-        old=None,
         restart=lambda: pytest.fail("there is nothing to start"),
         complaints=lambda: ["ActiveState=failed"],
         status=lambda: None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_again_changes_nothing(plant: Plant, first: Path) -> None:
 
 
 def test_two_pushes_at_once(plant: Plant, first: Path) -> None:
-    plant.machine.run("flock /run/lock/lineside-push sleep 20 >/dev/null 2>&1 &")
+    plant.machine.run("flock /run/lineside-push.lock sleep 20 >/dev/null 2>&1 &")
     _, error = plant.push(first, ok=False)
     assert error == "error: device: another push is under way here: wait for its end\n"
     plant.machine.run("pkill sleep")
@@ -109,7 +110,9 @@ def test_one_that_cannot_start_gives_way(plant: Plant, first: Path) -> None:
 def test_what_the_broker_does_not_let_in_is_said(plant: Plant, first: Path) -> None:
     assert first.exists()
     plant.machine.run("mv /etc/lineside/station.pem /etc/lineside/gone.pem")
-    _, error = plant.push(plant.pack("silent", more="# silent\n"), "--wait", 10, ok=False)
+    _, error = plant.push(
+        plant.pack("silent", more="[outbox]\ndrain_s = 1.0\n"), "--wait", 10, ok=False
+    )
     plant.machine.run("mv /etc/lineside/gone.pem /etc/lineside/station.pem")
     assert "/etc/lineside/station.pem can't be read" in error
     plant.publishes()
@@ -148,18 +151,47 @@ def test_after_a_power_cut_it_is_there_again(plant: Plant, first: Path) -> None:
     plant.publishes(not_boot=boot)
 
 
-def test_a_backup_that_is_ended_lets_the_agent_go_on(plant: Plant, first: Path) -> None:
+def test_a_switch_that_is_killed_is_decided(plant: Plant, first: Path) -> None:
+    assert first.exists()
+    before, package = plant.status()["release"], plant.pack("killed", more="# killed\n")
+    push = threading.Thread(target=plant.push, args=(package,), kwargs={"ok": False})
+    push.start()
+    wait_for(lambda: plant.status()["trial"], 60)
+    plant.machine.run("systemctl kill --signal=KILL lineside-switch")
+    push.join(60)
+    wait_for(lambda: plant.status()["trial"] is None, 60, what=plant.status)
+    now = plant.status()
+    assert now["release"] != before
+    assert now["release"] == now["releases"][-1]
+    plant.publishes()
+
+
+def test_one_that_stands_still_runs_after_a_push(plant: Plant, first: Path) -> None:
+    boot = plant.boot
+    plant.push(first)
+    plant.machine.run("systemctl stop lineside")
+    said, _ = plant.push(first)
+    assert said.endswith(" is the current one\n")
+    plant.publishes(not_boot=boot)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "setsid sleep 100",  # reads nothing
+        "while systemctl is-active -q lineside; do sleep 0.1; done; pkill -f 'device backup'",
+    ],
+)
+def test_a_backup_does_not_keep_the_agent_from_its_work(
+    plant: Plant, first: Path, reader: str
+) -> None:
     assert first.exists()
     boot = plant.boot
-    # Nobody reads what it writes, until it is told to end.
-    command = (
-        "/usr/bin/python3 -IB /opt/lineside/current/device backup | "
-        "{ while systemctl is-active -q lineside; do sleep 0.1; done; "
-        "pkill -TERM -f 'current/device backup'; sleep 3; }"
-    )
-    plant.machine.run(f"dd if=/dev/urandom of=/var/lib/lineside/more bs=1M count=9; {command}")
-    plant.machine.run("rm /var/lib/lineside/more")
+    more = "head -c 9000000 /dev/urandom >/var/lib/lineside/more"
+    command = "/usr/bin/python3 -IB /opt/lineside/current/device backup"
+    plant.machine.run(f"{more}; ({command} | {{ {reader}; }}) >/dev/null 2>&1 &")
     plant.publishes(not_boot=boot)
+    plant.machine.run("pkill sleep; rm /var/lib/lineside/more")
 
 
 def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
@@ -184,7 +216,7 @@ def test_a_new_machine_takes_its_place(plant: Plant, first: Path) -> None:
         done = lineside("deploy", "restore", backup, first, *told, ok=False)
         assert done.stderr == (
             "error: device: /var/lib/lineside holds a station already: was it put there just now? "
-            "then push its package; else uninstall it first\n"
+            "then push its package; else uninstall that, or remove the folder\n"
         )
         machine.run("/usr/bin/python3 -IB /opt/lineside/current/device uninstall --yes")
         left = "ls -d /opt/lineside /var/lib/lineside /etc/lineside /run/lineside"
