@@ -52,7 +52,7 @@ rm -rf $keys; rm -rf $state'
 )
 STAGE: Final = (
     _BEGIN
-    + """mkdir -p $state/state $keys/identity
+    + """mkdir $state $keys; mkdir $state/state $keys/identity
 tar -xf - -C $state --no-same-owner'
 """
 )

@@ -60,7 +60,7 @@ echo "$(date -u) lineside"
   fi
   code=0; "$new/install.sh"{words} || code=$?
   rm -rf "$new"
-  [ $code = 2 ] || rm -f "$boot/{package}"  # 2: refused; 1: it is installed, and in trouble
+  [ $code -gt 1 ] || rm -f "$boot/{package}"  # 1: it is installed, and in trouble
   sync
   exit $code
 )

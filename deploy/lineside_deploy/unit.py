@@ -100,8 +100,6 @@ After=lineside.service
 [Service]
 Type=oneshot
 ExecStart=/usr/bin/python3 -IB /opt/lineside/current/device trial
-# 1: it is decided, and the release was no good.
-SuccessExitStatus=1
 Restart=on-failure
 RestartSec=10
 TimeoutStartSec=infinity

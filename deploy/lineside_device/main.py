@@ -94,7 +94,8 @@ def _run(told: argparse.Namespace, home: Home, system: System) -> int:
         with home.deciding():
             if told.command == "switch":
                 _switch(told.release, home, system, told.wait)
-            return _tried(_decide(home, system))
+                system.restart()
+            _tried(_decide(home, system))
     else:
         with home.alone():
             if told.command == "install":
@@ -124,8 +125,6 @@ def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: 
             system.restart()
         say(f"release {package.release} is the current one")
         return 0
-    if not failed:
-        (home.folder / OUTCOME).unlink(missing_ok=True)
     if later:
         with home.deciding():
             _switch(package.release, home, system, wait_s)
@@ -134,8 +133,9 @@ def _install(folder: Path, home: Home, system: System, wait_s: float, *, later: 
     # From here on it goes on whatever becomes of us, or of the connection that we came by.
     say("waiting for its first status")
     system.run_apart(home.release(package.release) / "device", package.release, wait_s)
+    _settle(home, system)  # if that was killed
     outcome = _outcome(home)
-    if outcome is None:
+    if outcome is None or outcome.release != package.release:
         msg = f"{SWITCH_UNIT} does not say how the trial ended: journalctl -u {SWITCH_UNIT}"
         raise RefusedError(msg)
     return _tried(outcome)
@@ -152,13 +152,15 @@ def _outcome(home: Home) -> Outcome | None:
 def _switch(release: str, home: Home, system: System, wait_s: float) -> None:
     """Let the link lead to a release that must prove itself yet."""
     home.try_out(release, wait_s, old=read_status(), invocation=system.invocation)
+    (home.folder / OUTCOME).unlink(missing_ok=True)
     system.units()
 
 
 def _settle(home: Home, system: System) -> None:
     """Wait until a switch before is decided; where no systemd runs, that is at the next start."""
     trial = home.trial
-    if trial is None or not system.booted:
+    # Without a release, a first switch was cut just before it.
+    if trial is None or home.current is None or not system.booted:
         return
     say("a release is being tried: waiting until that is decided")
     system.units()  # a first installation may have been cut before
@@ -200,7 +202,7 @@ def _judge(home: Home, system: System) -> Outcome | None:
         home.reject(trial.release)
         home.decide()
         return None
-    if system.invocation in {"", trial.invocation}:
+    if system.invocation in {"", trial.invocation}:  # cut off just before it was started anew
         system.restart()
     package = json.loads((home.release(trial.release) / FILE).read_bytes())
     return try_release(
@@ -265,7 +267,7 @@ def _raise_clock(home: Home) -> None:
 
 def _backup(home: Home, system: System) -> None:
     """It is packed here first: the agent waits for no network."""
-    # Whatever ends this, the agent goes on. A connection that is cut is an error later.
+    # Whatever ends this but SIGKILL, the agent goes on. A connection that is cut is an error later.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     with tempfile.TemporaryFile(dir=PACKED) as packed:

@@ -59,7 +59,7 @@ class System:
             path.mkdir(parents=True, exist_ok=True)
             # Also what was put there before there was an account. No path is gone through twice:
             # the account may put a link in a folder's place meanwhile.
-            for _, _, files, folder in os.fwalk(path):
+            for _, _, files, folder in os.fwalk(path.resolve()):
                 for name in (*files, "."):
                     _give(name, folder)
 
@@ -89,10 +89,9 @@ class System:
         """
         if not self.booted:
             return
-        self.reload()
-        run("systemctl", "reset-failed", UNIT, check=False)
         before = self.invocation
-        run("systemctl", "--no-block", "restart", UNIT)
+        for words in (["daemon-reload"], ["reset-failed", UNIT], ["--no-block", "restart", UNIT]):
+            run("systemctl", *words, check=False)
         while self.invocation == before and self._show("Job"):
             time.sleep(0.1)
 
