@@ -137,7 +137,7 @@ def restore(
         DeployError: the device can't be reached, is not one that the package is for, or is a
             station already; or the release did not prove itself.
     """
-    told, sealed = read_backup(path)
+    told, sealed, unpacked = read_backup(path)
     info = read_info(package)
     names = [f"{one['site']}/{one['station']}" for one in (told, info)]
     if names[0] != names[1]:
@@ -150,8 +150,6 @@ def restore(
         msg = f"{path}: the passphrase is wrong"
         raise InputError(msg) from error
     remote.call(CLEAR)
-    with tarfile.open(path) as archive:
-        unpacked = sum(entry.size for entry in archive)
     check_device(remote, info, package.stat().st_size, more=unpacked)
     put_back(path, identity, remote)
     say(f"{names[0]} as it was at {told['made']} is on {remote.host}")
@@ -181,8 +179,8 @@ def put_back(path: Path, identity: bytes, remote: Remote) -> None:
     remote.call(FINISH, stdin=identity)
 
 
-def read_backup(path: Path) -> tuple[dict[str, Any], bytes]:
-    """What a backup says of itself, and its identity as it is encrypted.
+def read_backup(path: Path) -> tuple[dict[str, Any], bytes, int]:
+    """What a backup says of itself, its identity as it is encrypted, and its bytes unpacked.
 
     Raises:
         InputError: it is no backup.
@@ -191,6 +189,7 @@ def read_backup(path: Path) -> tuple[dict[str, Any], bytes]:
         with tarfile.open(path) as archive:
             found = json.loads(_member(archive, "backup.json"))
             identity = _member(archive, SEALED)
+            unpacked = sum(entry.size for entry in archive)
         known = found["schema"] == SCHEMA
     except (OSError, LookupError, TypeError, ValueError, tarfile.TarError) as error:
         msg = f"{path} is no backup: a file written by 'lineside deploy backup' is expected"
@@ -198,7 +197,7 @@ def read_backup(path: Path) -> tuple[dict[str, Any], bytes]:
     if not known:
         msg = f"{path} is no backup that this version knows: {SCHEMA} is expected in it"
         raise InputError(msg)
-    return found, identity
+    return found, identity, unpacked
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

@@ -5,6 +5,8 @@
                               `kept`: it was tried, and stayed. Without it, nobody goes back to it
         current -> releases/RELEASE
         trial.json            a release that must prove itself yet, and the one before
+        outcome.json          how the last trial ended
+        .installing           a lock, and so is .deciding
 
 The link is replaced by a rename, so that at each moment, also of a power cut, it is there and
 leads to a complete release.

@@ -55,13 +55,14 @@ class System:
 
     def folders(self) -> None:
         """Where the agent writes, and where its keys lie, for nobody else to read."""
+        account = pwd.getpwnam(USER)
         for path in (STATE, IDENTITY):
             path.mkdir(parents=True, exist_ok=True)
             # Also what was put there before there was an account. No path is gone through twice:
             # the account may put a link in a folder's place meanwhile.
             for _, _, files, folder in os.fwalk(path.resolve()):
                 for name in (*files, "."):
-                    _give(name, folder)
+                    _give(name, folder, account)
 
     def own(self, path: Path) -> None:
         """A file that the agent may read, and nobody else but root."""
@@ -190,19 +191,20 @@ class System:
         self.reload()
 
 
-def _give(name: str, folder: int) -> None:
+def _give(name: str, folder: int, account: pwd.struct_passwd) -> None:
     """A file or a folder becomes the agent's, for nobody else to read.
 
     Args:
         name: in the folder; a link is left as it is, and so is a file with another name elsewhere.
         folder: its descriptor.
+        account: the agent's.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         handle = os.open(name, flags, dir_fd=folder)
     except OSError:  # a link, a socket, or gone by now
         return
-    account, found = pwd.getpwnam(USER), os.fstat(handle)
+    found = os.fstat(handle)
     is_folder = stat.S_ISDIR(found.st_mode)
     try:
         if found.st_uid != account.pw_uid and (is_folder or found.st_nlink == 1):

@@ -27,7 +27,7 @@ from tests.support.listener import Listener
 from tests.support.sshd import SshServer
 from tests.support.station import AgentProcess, write_config
 
-LAYERS = ("/etc", "/opt", "/var/lib")
+LAYERS = ("/etc", "/opt", "/run", "/var/lib")
 WORDS = "correct horse battery"
 KEY = "the station's key"
 
@@ -104,7 +104,8 @@ def test_a_new_device_gets_what_the_old_one_had(
     assert backup.stat().st_size < 5_000_000  # the reserve of the outbox takes nothing
     assert KEY.encode() not in everything
 
-    _, sealed = read_backup(backup)
+    _, sealed, unpacked = read_backup(backup)
+    assert unpacked > backup.stat().st_size
     identity = passphrase.decrypt(sealed, WORDS)
     with SshServer(tmp_path / "new", *LAYERS) as new:
         device, there = Remote("device", config=new.config), new.folder / "written"
@@ -142,7 +143,9 @@ def test_a_restore_that_is_cut_is_done_again(
             with pytest.raises(DeployError):
                 put_back(path, identity.getvalue(), device)
         assert not (there / "etc/lineside/station.pem").exists()
-        if (there / "var/lib/lineside/outbox.sqlite").exists():
+        half = cut == MOVE_KEYS
+        assert (there / "var/lib/lineside/outbox.sqlite").exists() is half
+        if half:
             with pytest.raises(DeployError, match=r"put there just now\? then push its package"):
                 device.call(CLEAR)
         else:

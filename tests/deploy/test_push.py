@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from lineside.errors import DeployError, InputError
-from lineside_deploy.push import check_device, push, rollback
+from lineside_deploy.push import NEW, check_device, push, read_info, rollback
 from lineside_deploy.remote import Remote
 from lineside_device.facts import facts
+from lineside_device.places import HOME
 from tests.support.command import lineside
 from tests.support.sshd import SshServer
 
@@ -78,6 +79,18 @@ def test_a_machine_without_systemd_is_no_device(device: Remote) -> None:
     info |= {"site": "ulm", "station": "press4"}
     with pytest.raises(DeployError, match="device: systemd does not run here, and keeps the ag"):
         check_device(device, info, 1000)
+
+
+def test_what_was_cut_takes_no_room_from_the_next(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can start an SSH server that lets anybody in")
+    with SshServer(tmp_path / "ssh", "/opt", "/run", str(Path(NEW).parent)) as server:
+        cut = [f"{HOME}/releases/cut", NEW]
+        device = Remote("device", config=server.config)
+        device.call(f"mkdir -p {' '.join(cut)}; touch {NEW}/wheel")
+        with pytest.raises(DeployError, match="another --target"):
+            check_device(device, read_info(package(tmp_path / "package.tar")), 1000)
+        assert device.run(f"ls -d {' '.join(cut)}")[1] == ""
 
 
 def test_a_server_whose_key_is_another_one(server: SshServer, device: Remote) -> None:

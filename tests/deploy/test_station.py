@@ -158,11 +158,12 @@ def test_after_a_power_cut_it_is_there_again(plant: Plant, first: Path) -> None:
 def test_a_switch_that_is_killed_is_decided(plant: Plant, first: Path) -> None:
     assert first.exists()
     package = plant.pack("killed", more="# killed\n")
+    wait = "until [ -e /opt/lineside/trial.json ]; do sleep 0.02; done"
     with ThreadPoolExecutor(1) as apart:
-        push = apart.submit(plant.push, package)
-        wait_for(lambda: plant.status()["trial"], 60)
-        plant.machine.run("systemctl kill --signal=KILL lineside-switch")
-        said, _ = push.result()
+        kill = f"{wait}; systemctl kill --signal=KILL lineside-switch"
+        killed = apart.submit(plant.machine.run, kill)
+        said, _ = plant.push(package)
+        assert killed.result().returncode == 0
     assert said.splitlines()[-1].endswith(" is good: online, and no model is refused")
     assert said.splitlines()[-2] == "a release is being tried: waiting until that is decided"
     plant.publishes()
